@@ -1,0 +1,1 @@
+//! Fragmented MP4, bytes in and bytes out.

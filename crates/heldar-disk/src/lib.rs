@@ -1,0 +1,1 @@
+//! Segment files, writer thread, recovery, fsck.

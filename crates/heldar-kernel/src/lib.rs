@@ -1,0 +1,1 @@
+//! The library that apps link: engine, services, HTTP API.

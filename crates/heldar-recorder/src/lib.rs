@@ -1,0 +1,1 @@
+//! Recorder and camera supervision as state machines.

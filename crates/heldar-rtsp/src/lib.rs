@@ -1,0 +1,1 @@
+//! RTSP client sessions, RTSP server, test cameras.

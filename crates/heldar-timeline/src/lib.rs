@@ -1,0 +1,1 @@
+//! Interval algebra, coverage ledger, retention planner.
