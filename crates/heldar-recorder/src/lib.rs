@@ -1,1 +1,19 @@
-//! Recorder and camera supervision as state machines.
+//! Decisions of recording as state machines: times, pictures and completions in, orders out.
+//!
+//! Owns: when to connect, where a fragment and a segment end, what is a gap, which state a camera is in. Never: tokio, a
+//! clock, a file, a socket, a byte of MP4.
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod fragment;
+mod holes;
+mod recorder;
+mod status;
+mod usual;
+
+pub use backoff::Backoff;
+pub use fragment::{Fragment, Run, Sample, VIDEO_TIMESCALE};
+pub use holes::{GAP_THRESHOLD, HoleChange, HoleTracker};
+pub use recorder::{AudioPolicy, Order, Recorder, RecorderConfig, SegmentTracks, Serial, Skipped};
+pub use status::{CameraState, Now, StatusConfig, StatusEvent, StatusMachine, Trouble};
+pub use usual::UsualInterval;

@@ -1,0 +1,303 @@
+//! The file system as seen by the recorder: a handful of operations, so that tests can put another one in its place.
+//!
+//! Paths are relative to the recordings root and come from [`crate::SegmentName`] only: ids and dates, never text of a
+//! client.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heldar_bmff::ReadAt;
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Its size in bytes.
+    pub total: u64,
+    /// Bytes that a process without privileges may still use.
+    pub free: u64,
+}
+
+/// One open segment file.
+pub trait DiskFile: Send + Sync {
+    /// Writes all of `parts`, one behind the other, at `offset`.
+    ///
+    /// # Errors
+    /// As the operating system says; the file may then hold a part of them.
+    fn write_all_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Reads up to the length of `buf` at `offset`; 0 at the end.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes contents and length durable.
+    ///
+    /// # Errors
+    /// As the operating system says; after an error nothing may be assumed durable that was not before.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Cuts the file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// True for a file without content.
+    ///
+    /// # Errors
+    /// As [`DiskFile::len`].
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// The recordings folder.
+pub trait Disk: Send + Sync + 'static {
+    /// Creates a file that must not exist, and the folders above it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the name is taken, else as the operating system says.
+    fn create_new(&self, path: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file for reading and, during recovery, cutting.
+    ///
+    /// # Errors
+    /// `NotFound`, else as the operating system says.
+    fn open(&self, path: &str, access: FileAccess) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes the entries of a folder, and of those above it, durable.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_folder(&self, path: &str) -> io::Result<()>;
+
+    /// Names in a folder, folders first told apart by [`Entry`]; an absent folder is empty.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn list(&self, path: &str) -> io::Result<Vec<Entry>>;
+
+    /// Removes a file; an absent one is no error.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove_file(&self, path: &str) -> io::Result<()>;
+
+    /// Removes a folder if it is empty; true when it is gone.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove_empty_folder(&self, path: &str) -> io::Result<bool>;
+
+    /// Moves a file inside the recordings folder.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Room left.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn space(&self) -> io::Result<DiskSpace>;
+
+    /// Checks that the folder is there and can be written, by writing.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn probe(&self) -> io::Result<()>;
+}
+
+/// What an opened file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileAccess {
+    /// Reading.
+    Read,
+    /// Reading and cutting its tail.
+    Repair,
+}
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// A folder.
+    Folder(String),
+    /// A file.
+    File(String),
+}
+
+impl ReadAt for dyn DiskFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        DiskFile::read_at(self, buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        DiskFile::len(self)
+    }
+}
+
+/// The host's file system below one folder.
+#[derive(Clone, Debug)]
+pub struct OsDisk {
+    root: PathBuf,
+}
+
+impl OsDisk {
+    /// The recordings folder at `root`; created when absent.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        std::fs::create_dir_all(&root)?;
+        Ok(OsDisk { root })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn full(&self, path: &str) -> io::Result<PathBuf> {
+        let clean = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        if clean { Ok(self.root.join(path)) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
+    }
+}
+
+impl Disk for OsDisk {
+    fn create_new(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let full = self.full(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o640);
+        let file = match options.open(&full) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => {
+                if let Some(folder) = full.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                options.open(&full)?
+            }
+            outcome => outcome?,
+        };
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn open(&self, path: &str, access: FileAccess) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(access == FileAccess::Repair);
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        Ok(Arc::new(OsFile(options.open(self.full(path)?)?)))
+    }
+
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        let mut folder = self.full(path)?;
+        loop {
+            File::open(&folder)?.sync_all()?;
+            if folder == self.root || !folder.pop() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let reader = match std::fs::read_dir(self.full(path)?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            outcome => outcome?,
+        };
+        let mut entries = Vec::new();
+        for entry in reader {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            entries.push(if entry.file_type()?.is_dir() { Entry::Folder(name) } else { Entry::File(name) });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.full(path)?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn remove_empty_folder(&self, path: &str) -> io::Result<bool> {
+        match std::fs::remove_dir(self.full(path)?) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let to = self.full(to)?;
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::rename(self.full(from)?, to)
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(DiskSpace {
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        let path = self.root.join(".heldar-probe");
+        std::fs::write(&path, b"ok")?;
+        std::fs::remove_file(&path)
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn write_all_at(&self, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // pwritev takes at most IOV_MAX parts and may write less than it was given.
+        const IOV_MAX: usize = 1024;
+        while !parts.is_empty() {
+            let batch = parts.len().min(IOV_MAX);
+            match rustix::io::pwritev(&self.0, &parts[..batch], offset) {
+                Ok(0) if parts[..batch].iter().all(|p| p.is_empty()) => parts = &mut parts[batch..],
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(&self.0, buf, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}

@@ -1,0 +1,556 @@
+//! The writer thread and the sync thread of one file system.
+//!
+//! Owns: every open segment file. One `write` per fragment, in the order in which a stream submits; `fdatasync` at seal
+//! and at the latest one sync interval after a write. What is submitted waits in a queue that is bounded in bytes; past
+//! the bound an order is refused at once, so that nobody upstream ever waits for a disk. Blocking calls happen on these
+//! two threads and nowhere else, and a slow `fdatasync` never holds up a write.
+//!
+//! Never: decides when a segment begins or ends, knows the store. A fault is reported once per file; the file is cut
+//! back to its last whole fragment and closed, and later orders for it are ignored.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heldar_base::{Micros, StreamId, WallTime};
+
+use crate::{Disk, DiskFile, SegmentName};
+
+/// Names one segment file between submission and completion; never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SegmentKey(pub u64);
+
+/// What a disk can do wrong, as far as anyone acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// No space or quota left.
+    NoSpace,
+    /// Mounted or switched to read-only, or not permitted.
+    ReadOnly,
+    /// The folder or the device is gone.
+    Missing,
+    /// Anything else.
+    Io,
+}
+
+/// A failed disk operation.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .kind.describe())]
+pub struct DiskFault {
+    /// What to act on.
+    pub kind: FaultKind,
+    /// What the operating system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FaultKind {
+    /// For operators; names no path.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            FaultKind::NoSpace => "no space left on the recording storage",
+            FaultKind::ReadOnly => "the recording storage cannot be written",
+            FaultKind::Missing => "the recording storage is missing",
+            FaultKind::Io => "the recording storage reports an input/output error",
+        }
+    }
+}
+
+impl From<io::Error> for DiskFault {
+    fn from(source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                FaultKind::NoSpace
+            }
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => FaultKind::ReadOnly,
+            io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle => FaultKind::Missing,
+            _ => FaultKind::Io,
+        };
+        DiskFault { kind, source }
+    }
+}
+
+/// How the two threads behave.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterConfig {
+    /// Bytes that may wait to be written.
+    pub queue_bytes: u64,
+    /// Longest time from a write to its `fdatasync`.
+    pub sync_interval: Duration,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        WriterConfig { queue_bytes: 64 << 20, sync_interval: Duration::from_secs(5) }
+    }
+}
+
+/// The queue is full: the order was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queue of the recording storage is full")]
+pub struct Refused;
+
+/// What became of an order. `T` is whatever the submitter attached to a fragment.
+#[derive(Debug)]
+pub enum Completion<T> {
+    /// A file exists and holds its first fragment.
+    Begun {
+        /// Which file.
+        key: SegmentKey,
+        /// What it is called.
+        name: SegmentName,
+        /// Its length: init segment and first fragment.
+        end: u64,
+        /// Attached to the fragment.
+        tag: T,
+        /// Time spent in system calls.
+        took: Micros,
+    },
+    /// A further fragment is in its file (commit protocol, step W2).
+    Written {
+        /// Which file.
+        key: SegmentKey,
+        /// Length of the file now.
+        end: u64,
+        /// Attached to the fragment.
+        tag: T,
+        /// Time spent in system calls.
+        took: Micros,
+    },
+    /// Everything of a file up to `end` is durable, its folder entry included.
+    Synced {
+        /// Which file.
+        key: SegmentKey,
+        /// Durable length.
+        end: u64,
+        /// Time spent in system calls.
+        took: Micros,
+    },
+    /// A file is complete and durable (step W4).
+    Sealed {
+        /// Which file.
+        key: SegmentKey,
+        /// Its final length.
+        end: u64,
+        /// Time spent in system calls.
+        took: Micros,
+    },
+    /// A file ended early; it holds whole fragments up to `end`, or does not exist when that is 0.
+    Failed {
+        /// Which file.
+        key: SegmentKey,
+        /// End of its last whole fragment.
+        end: u64,
+        /// Why.
+        fault: DiskFault,
+    },
+}
+
+/// What the writer has done so far.
+#[derive(Debug, Default)]
+pub struct WriterStats {
+    /// Bytes that wait.
+    pub queued_bytes: AtomicU64,
+    /// Bytes written.
+    pub written_bytes: AtomicU64,
+    /// Fragments written.
+    pub fragments: AtomicU64,
+    /// Orders refused because the queue was full.
+    pub refused: AtomicU64,
+}
+
+enum Order<T> {
+    Begin { key: SegmentKey, stream: StreamId, start: WallTime, parts: Vec<Bytes>, tag: T },
+    Append { key: SegmentKey, parts: Vec<Bytes>, tag: T },
+    Seal { key: SegmentKey, tail: Bytes, patch: Option<(u64, Bytes)> },
+    Forget { key: SegmentKey },
+    Stop,
+}
+
+type Sink<T> = Arc<dyn Fn(Completion<T>) + Send + Sync>;
+
+/// Handle on the two threads; dropping it writes and syncs what was submitted.
+pub struct SegmentWriter<T> {
+    orders: Sender<Order<T>>,
+    stats: Arc<WriterStats>,
+    config: WriterConfig,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<T> fmt::Debug for SegmentWriter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentWriter").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> SegmentWriter<T> {
+    /// Starts the threads. `sink` is called on them and must not block.
+    ///
+    /// # Errors
+    /// When a thread cannot be created.
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        config: WriterConfig,
+        sink: impl Fn(Completion<T>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let sink: Sink<T> = Arc::new(sink);
+        let stats = Arc::new(WriterStats::default());
+        let (orders, order_queue) = mpsc::channel();
+        let (syncs, sync_queue) = mpsc::channel();
+        let syncer = Syncer {
+            disk: disk.clone(),
+            sink: sink.clone(),
+            interval: config.sync_interval,
+            files: HashMap::new(),
+        };
+        let writer = Writer { disk, sink, stats: stats.clone(), syncs, files: HashMap::new() };
+        let threads = vec![
+            thread::Builder::new().name("segment-sync".into()).spawn(move || syncer.run(&sync_queue))?,
+            thread::Builder::new().name("segment-write".into()).spawn(move || writer.run(&order_queue))?,
+        ];
+        Ok(SegmentWriter { orders, stats, config, threads: Mutex::new(threads) })
+    }
+
+    /// Creates a file and writes `parts` (init segment and first fragment) in one go.
+    ///
+    /// # Errors
+    /// [`Refused`] when the queue is full.
+    pub fn begin(
+        &self,
+        key: SegmentKey,
+        stream: StreamId,
+        start: WallTime,
+        parts: Vec<Bytes>,
+        tag: T,
+    ) -> Result<(), Refused> {
+        self.reserve(&parts)?;
+        self.submit(Order::Begin { key, stream, start, parts, tag });
+        Ok(())
+    }
+
+    /// Writes one further fragment.
+    ///
+    /// # Errors
+    /// [`Refused`] when the queue is full.
+    pub fn append(&self, key: SegmentKey, parts: Vec<Bytes>, tag: T) -> Result<(), Refused> {
+        self.reserve(&parts)?;
+        self.submit(Order::Append { key, parts, tag });
+        Ok(())
+    }
+
+    /// Completes a file: appends `tail`, overwrites bytes at `patch.0`, makes all of it durable. Never refused.
+    pub fn seal(&self, key: SegmentKey, tail: Bytes, patch: Option<(u64, Bytes)>) {
+        self.submit(Order::Seal { key, tail, patch });
+    }
+
+    /// Closes a file that has failed, without a further completion.
+    pub fn forget(&self, key: SegmentKey) {
+        self.submit(Order::Forget { key });
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &WriterStats {
+        &self.stats
+    }
+
+    /// Writes, syncs and closes everything submitted so far, then ends the threads.
+    pub fn stop(&self) {
+        self.submit(Order::Stop);
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        // The writer thread was started last and ends first: it owns the channel to the sync thread.
+        for handle in threads.into_iter().rev() {
+            if handle.join().is_err() {
+                tracing::error!("a thread of the segment writer panicked");
+            }
+        }
+    }
+
+    fn reserve(&self, parts: &[Bytes]) -> Result<(), Refused> {
+        let bytes = byte_len(parts);
+        let before = self.stats.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // An empty queue takes any fragment, however large.
+        if before > 0 && before + bytes > self.config.queue_bytes {
+            self.stats.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused);
+        }
+        Ok(())
+    }
+
+    fn submit(&self, order: Order<T>) {
+        if self.orders.send(order).is_err() {
+            tracing::debug!("order after the segment writer stopped");
+        }
+    }
+}
+
+impl<T> Drop for SegmentWriter<T> {
+    fn drop(&mut self) {
+        // Threads that `stop` has not taken end by themselves once the channel is closed.
+        if self.orders.send(Order::Stop).is_err() {
+            tracing::debug!("segment writer had stopped before");
+        }
+    }
+}
+
+fn byte_len(parts: &[Bytes]) -> u64 {
+    parts.iter().map(|p| p.len() as u64).sum()
+}
+
+fn elapsed(since: Instant) -> Micros {
+    Micros::from_std(since.elapsed())
+}
+
+/// A file shared by both threads.
+struct OpenFile {
+    file: Arc<dyn DiskFile>,
+    folder: String,
+    /// Whole fragments end here.
+    end: AtomicU64,
+    /// Set by the writer, cleared by the sync thread before it syncs.
+    dirty: AtomicBool,
+}
+
+struct Writer<T> {
+    disk: Arc<dyn Disk>,
+    sink: Sink<T>,
+    stats: Arc<WriterStats>,
+    syncs: Sender<SyncOrder>,
+    files: HashMap<SegmentKey, Arc<OpenFile>>,
+}
+
+impl<T> Writer<T> {
+    fn run(mut self, orders: &Receiver<Order<T>>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Begin { key, stream, start, parts, tag } => {
+                    let bytes = byte_len(&parts);
+                    self.begin(key, &stream, start, &parts, tag);
+                    self.stats.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                Order::Append { key, parts, tag } => {
+                    let bytes = byte_len(&parts);
+                    self.append(key, &parts, tag);
+                    self.stats.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                Order::Seal { key, tail, patch } => self.seal(key, &tail, patch),
+                Order::Forget { key } => {
+                    self.files.remove(&key);
+                }
+                Order::Stop => break,
+            }
+        }
+    }
+
+    fn begin(&mut self, key: SegmentKey, stream: &StreamId, start: WallTime, parts: &[Bytes], tag: T) {
+        let began = Instant::now();
+        match self.create(stream, start, parts) {
+            Ok((name, open)) => {
+                let end = open.end.load(Ordering::Relaxed);
+                let open = Arc::new(open);
+                self.files.insert(key, open.clone());
+                self.to_syncer(SyncOrder::Track { key, open });
+                self.count(end);
+                (self.sink)(Completion::Begun { key, name, end, tag, took: elapsed(began) });
+            }
+            Err(error) => (self.sink)(Completion::Failed { key, end: 0, fault: error.into() }),
+        }
+    }
+
+    fn create(
+        &self,
+        stream: &StreamId,
+        start: WallTime,
+        parts: &[Bytes],
+    ) -> io::Result<(SegmentName, OpenFile)> {
+        let mut name = SegmentName::new(stream.clone(), start, 1);
+        let file = loop {
+            match self.disk.create_new(&name.relative_path()) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && name.number < 10_000 => {
+                    name.number += 1
+                }
+                outcome => break outcome?,
+            }
+        };
+        if let Err(error) = write_at(&*file, parts, 0) {
+            // Without a whole first fragment the file means nothing: it goes, so that the next attempt finds its name.
+            drop(file);
+            if let Err(second) = self.disk.remove_file(&name.relative_path()) {
+                tracing::warn!(error = %second, "a file without a whole fragment stays behind");
+            }
+            return Err(error);
+        }
+        let open = OpenFile {
+            file,
+            folder: name.folder(),
+            end: AtomicU64::new(byte_len(parts)),
+            dirty: AtomicBool::new(true),
+        };
+        Ok((name, open))
+    }
+
+    fn append(&mut self, key: SegmentKey, parts: &[Bytes], tag: T) {
+        let Some(open) = self.files.get(&key) else { return };
+        let began = Instant::now();
+        let offset = open.end.load(Ordering::Relaxed);
+        match write_at(&*open.file, parts, offset) {
+            Ok(()) => {
+                let end = offset + byte_len(parts);
+                open.end.store(end, Ordering::Relaxed);
+                open.dirty.store(true, Ordering::Release);
+                self.count(end - offset);
+                (self.sink)(Completion::Written { key, end, tag, took: elapsed(began) });
+            }
+            Err(error) => self.give_up(key, error),
+        }
+    }
+
+    fn seal(&mut self, key: SegmentKey, tail: &Bytes, patch: Option<(u64, Bytes)>) {
+        let Some(open) = self.files.get(&key) else { return };
+        let offset = open.end.load(Ordering::Relaxed);
+        // Tail first: a crash in between leaves a valid file without its true length in the header, never the reverse.
+        let outcome = write_at(&*open.file, std::slice::from_ref(tail), offset).and_then(|()| match patch {
+            Some((at, bytes)) => write_at(&*open.file, &[bytes], at),
+            None => Ok(()),
+        });
+        match outcome {
+            Ok(()) => {
+                open.end.store(offset + tail.len() as u64, Ordering::Relaxed);
+                open.dirty.store(true, Ordering::Release);
+                self.files.remove(&key);
+                self.to_syncer(SyncOrder::Seal { key });
+            }
+            Err(error) => self.give_up(key, error),
+        }
+    }
+
+    /// Cuts a file back to whole fragments, closes and reports it.
+    fn give_up(&mut self, key: SegmentKey, error: io::Error) {
+        let Some(open) = self.files.remove(&key) else { return };
+        let end = open.end.load(Ordering::Relaxed);
+        if let Err(second) = open.file.set_len(end) {
+            // Readers stop at the indexed end; the next start cuts the tail.
+            tracing::warn!(error = %second, "a torn tail stays behind until the next start");
+        }
+        self.to_syncer(SyncOrder::Forget { key });
+        (self.sink)(Completion::Failed { key, end, fault: error.into() });
+    }
+
+    fn count(&self, bytes: u64) {
+        self.stats.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.stats.fragments.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn to_syncer(&self, order: SyncOrder) {
+        if self.syncs.send(order).is_err() {
+            tracing::error!("the sync thread is gone");
+        }
+    }
+}
+
+fn write_at(file: &dyn DiskFile, parts: &[Bytes], offset: u64) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> =
+        parts.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)).collect();
+    file.write_all_at(&mut slices, offset)
+}
+
+enum SyncOrder {
+    Track { key: SegmentKey, open: Arc<OpenFile> },
+    Seal { key: SegmentKey },
+    Forget { key: SegmentKey },
+}
+
+struct Tracked {
+    open: Arc<OpenFile>,
+    folder_synced: bool,
+    due: Instant,
+}
+
+struct Syncer<T> {
+    disk: Arc<dyn Disk>,
+    sink: Sink<T>,
+    interval: Duration,
+    files: HashMap<SegmentKey, Tracked>,
+}
+
+impl<T> Syncer<T> {
+    fn run(mut self, orders: &Receiver<SyncOrder>) {
+        loop {
+            let now = Instant::now();
+            let due = self.files.values().map(|t| t.due).min();
+            let wait = due.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(now));
+            match orders.recv_timeout(wait) {
+                Ok(SyncOrder::Track { key, open }) => {
+                    let due = now + self.interval;
+                    self.files.insert(key, Tracked { open, folder_synced: false, due });
+                }
+                Ok(SyncOrder::Seal { key }) => self.seal(key),
+                Ok(SyncOrder::Forget { key }) => {
+                    self.files.remove(&key);
+                }
+                Err(RecvTimeoutError::Timeout) => self.sync_due(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let keys: Vec<SegmentKey> = self.files.keys().copied().collect();
+                    for key in keys {
+                        self.sync(key);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sync_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<SegmentKey> = self.files.iter().filter(|(_, t)| t.due <= now).map(|(k, _)| *k).collect();
+        for key in due {
+            self.sync(key);
+        }
+    }
+
+    /// Makes one file durable; true when it is.
+    fn sync(&mut self, key: SegmentKey) -> bool {
+        let Some(tracked) = self.files.get_mut(&key) else { return false };
+        tracked.due = Instant::now() + self.interval;
+        let began = Instant::now();
+        if !tracked.open.dirty.swap(false, Ordering::Acquire) && tracked.folder_synced {
+            return true;
+        }
+        let end = tracked.open.end.load(Ordering::Relaxed);
+        let mut outcome = tracked.open.file.sync_data();
+        if outcome.is_ok() && !tracked.folder_synced {
+            outcome = self.disk.sync_folder(&tracked.open.folder);
+            tracked.folder_synced = outcome.is_ok();
+        }
+        match outcome {
+            Ok(()) => {
+                (self.sink)(Completion::Synced { key, end, took: elapsed(began) });
+                true
+            }
+            Err(error) => {
+                // The kernel may have dropped the dirty pages: nothing since the last good sync may be believed. The
+                // file is closed as it stands; what it holds is checked by the scrub and at the next start.
+                self.files.remove(&key);
+                (self.sink)(Completion::Failed { key, end, fault: error.into() });
+                false
+            }
+        }
+    }
+
+    fn seal(&mut self, key: SegmentKey) {
+        let began = Instant::now();
+        if self.sync(key)
+            && let Some(tracked) = self.files.remove(&key)
+        {
+            let end = tracked.open.end.load(Ordering::Relaxed);
+            (self.sink)(Completion::Sealed { key, end, took: elapsed(began) });
+        }
+    }
+}
