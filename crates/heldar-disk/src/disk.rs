@@ -141,7 +141,7 @@ impl ReadAt for dyn DiskFile {
         DiskFile::read_at(self, buf, offset)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         DiskFile::len(self)
     }
 }

@@ -4,11 +4,13 @@
 //! order of disk and store steps is numbered in `docs/design/commit-protocol.md`; code cites the numbers.
 
 mod disk;
+mod mux;
 mod naming;
 mod writer;
 
 pub use disk::{Disk, DiskFile, DiskSpace, Entry, FileAccess, OsDisk};
+pub use mux::{FragmentAdded, Muxer, NotTaken, NotTakenWhy, SegmentEnd, SegmentShape, SegmentStart, Tag};
 pub use naming::{NameError, SegmentName};
 pub use writer::{
-    Completion, DiskFault, FaultKind, Refused, SegmentKey, SegmentWriter, WriterConfig, WriterStats,
+    Completion, DiskFault, FaultKind, Refused, Room, SegmentKey, SegmentWriter, WriterConfig, WriterStats,
 };

@@ -96,7 +96,7 @@ impl Default for WriterConfig {
 #[error("the queue of the recording storage is full")]
 pub struct Refused;
 
-/// What became of an order. `T` is whatever the submitter attached to a fragment.
+/// What became of an order. `T` is whatever the submitter attached to it.
 #[derive(Debug)]
 pub enum Completion<T> {
     /// A file exists and holds its first fragment.
@@ -138,6 +138,8 @@ pub enum Completion<T> {
         key: SegmentKey,
         /// Its final length.
         end: u64,
+        /// Attached to the order.
+        tag: T,
         /// Time spent in system calls.
         took: Micros,
     },
@@ -165,10 +167,23 @@ pub struct WriterStats {
     pub refused: AtomicU64,
 }
 
+/// Room in the queue; given back when it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    bytes: u64,
+    stats: Arc<WriterStats>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.stats.queued_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 enum Order<T> {
-    Begin { key: SegmentKey, stream: StreamId, start: WallTime, parts: Vec<Bytes>, tag: T },
-    Append { key: SegmentKey, parts: Vec<Bytes>, tag: T },
-    Seal { key: SegmentKey, tail: Bytes, patch: Option<(u64, Bytes)> },
+    Begin { key: SegmentKey, stream: StreamId, start: WallTime, parts: Vec<Bytes>, tag: T, room: Room },
+    Append { key: SegmentKey, parts: Vec<Bytes>, tag: T, room: Room },
+    Seal { key: SegmentKey, tail: Bytes, patch: Option<(u64, Bytes)>, tag: T },
     Forget { key: SegmentKey },
     Stop,
 }
@@ -217,36 +232,42 @@ impl<T: Send + 'static> SegmentWriter<T> {
         Ok(SegmentWriter { orders, stats, config, threads: Mutex::new(threads) })
     }
 
-    /// Creates a file and writes `parts` (init segment and first fragment) in one go.
+    /// Takes room in the queue for a fragment with this much payload, before anything is built.
     ///
     /// # Errors
     /// [`Refused`] when the queue is full.
+    pub fn reserve(&self, payload: u64) -> Result<Room, Refused> {
+        let before = self.stats.queued_bytes.fetch_add(payload, Ordering::Relaxed);
+        let room = Room { bytes: payload, stats: self.stats.clone() };
+        // An empty queue takes any fragment, however large.
+        if before > 0 && before + payload > self.config.queue_bytes {
+            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused);
+        }
+        Ok(room)
+    }
+
+    /// Creates a file and writes `parts` (init segment and first fragment) in one go.
     pub fn begin(
         &self,
+        room: Room,
         key: SegmentKey,
         stream: StreamId,
         start: WallTime,
         parts: Vec<Bytes>,
         tag: T,
-    ) -> Result<(), Refused> {
-        self.reserve(&parts)?;
-        self.submit(Order::Begin { key, stream, start, parts, tag });
-        Ok(())
+    ) {
+        self.submit(Order::Begin { key, stream, start, parts, tag, room });
     }
 
     /// Writes one further fragment.
-    ///
-    /// # Errors
-    /// [`Refused`] when the queue is full.
-    pub fn append(&self, key: SegmentKey, parts: Vec<Bytes>, tag: T) -> Result<(), Refused> {
-        self.reserve(&parts)?;
-        self.submit(Order::Append { key, parts, tag });
-        Ok(())
+    pub fn append(&self, room: Room, key: SegmentKey, parts: Vec<Bytes>, tag: T) {
+        self.submit(Order::Append { key, parts, tag, room });
     }
 
     /// Completes a file: appends `tail`, overwrites bytes at `patch.0`, makes all of it durable. Never refused.
-    pub fn seal(&self, key: SegmentKey, tail: Bytes, patch: Option<(u64, Bytes)>) {
-        self.submit(Order::Seal { key, tail, patch });
+    pub fn seal(&self, key: SegmentKey, tail: Bytes, patch: Option<(u64, Bytes)>, tag: T) {
+        self.submit(Order::Seal { key, tail, patch, tag });
     }
 
     /// Closes a file that has failed, without a further completion.
@@ -270,18 +291,6 @@ impl<T: Send + 'static> SegmentWriter<T> {
                 tracing::error!("a thread of the segment writer panicked");
             }
         }
-    }
-
-    fn reserve(&self, parts: &[Bytes]) -> Result<(), Refused> {
-        let bytes = byte_len(parts);
-        let before = self.stats.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // An empty queue takes any fragment, however large.
-        if before > 0 && before + bytes > self.config.queue_bytes {
-            self.stats.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.stats.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Refused);
-        }
-        Ok(())
     }
 
     fn submit(&self, order: Order<T>) {
@@ -322,7 +331,7 @@ struct Writer<T> {
     disk: Arc<dyn Disk>,
     sink: Sink<T>,
     stats: Arc<WriterStats>,
-    syncs: Sender<SyncOrder>,
+    syncs: Sender<SyncOrder<T>>,
     files: HashMap<SegmentKey, Arc<OpenFile>>,
 }
 
@@ -330,17 +339,15 @@ impl<T> Writer<T> {
     fn run(mut self, orders: &Receiver<Order<T>>) {
         while let Ok(order) = orders.recv() {
             match order {
-                Order::Begin { key, stream, start, parts, tag } => {
-                    let bytes = byte_len(&parts);
+                Order::Begin { key, stream, start, parts, tag, room } => {
                     self.begin(key, &stream, start, &parts, tag);
-                    self.stats.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    drop(room);
                 }
-                Order::Append { key, parts, tag } => {
-                    let bytes = byte_len(&parts);
+                Order::Append { key, parts, tag, room } => {
                     self.append(key, &parts, tag);
-                    self.stats.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    drop(room);
                 }
-                Order::Seal { key, tail, patch } => self.seal(key, &tail, patch),
+                Order::Seal { key, tail, patch, tag } => self.seal(key, &tail, patch, tag),
                 Order::Forget { key } => {
                     self.files.remove(&key);
                 }
@@ -412,7 +419,7 @@ impl<T> Writer<T> {
         }
     }
 
-    fn seal(&mut self, key: SegmentKey, tail: &Bytes, patch: Option<(u64, Bytes)>) {
+    fn seal(&mut self, key: SegmentKey, tail: &Bytes, patch: Option<(u64, Bytes)>, tag: T) {
         let Some(open) = self.files.get(&key) else { return };
         let offset = open.end.load(Ordering::Relaxed);
         // Tail first: a crash in between leaves a valid file without its true length in the header, never the reverse.
@@ -425,7 +432,7 @@ impl<T> Writer<T> {
                 open.end.store(offset + tail.len() as u64, Ordering::Relaxed);
                 open.dirty.store(true, Ordering::Release);
                 self.files.remove(&key);
-                self.to_syncer(SyncOrder::Seal { key });
+                self.to_syncer(SyncOrder::Seal { key, tag });
             }
             Err(error) => self.give_up(key, error),
         }
@@ -448,7 +455,7 @@ impl<T> Writer<T> {
         self.stats.fragments.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn to_syncer(&self, order: SyncOrder) {
+    fn to_syncer(&self, order: SyncOrder<T>) {
         if self.syncs.send(order).is_err() {
             tracing::error!("the sync thread is gone");
         }
@@ -461,9 +468,9 @@ fn write_at(file: &dyn DiskFile, parts: &[Bytes], offset: u64) -> io::Result<()>
     file.write_all_at(&mut slices, offset)
 }
 
-enum SyncOrder {
+enum SyncOrder<T> {
     Track { key: SegmentKey, open: Arc<OpenFile> },
-    Seal { key: SegmentKey },
+    Seal { key: SegmentKey, tag: T },
     Forget { key: SegmentKey },
 }
 
@@ -481,7 +488,7 @@ struct Syncer<T> {
 }
 
 impl<T> Syncer<T> {
-    fn run(mut self, orders: &Receiver<SyncOrder>) {
+    fn run(mut self, orders: &Receiver<SyncOrder<T>>) {
         loop {
             let now = Instant::now();
             let due = self.files.values().map(|t| t.due).min();
@@ -491,7 +498,7 @@ impl<T> Syncer<T> {
                     let due = now + self.interval;
                     self.files.insert(key, Tracked { open, folder_synced: false, due });
                 }
-                Ok(SyncOrder::Seal { key }) => self.seal(key),
+                Ok(SyncOrder::Seal { key, tag }) => self.seal(key, tag),
                 Ok(SyncOrder::Forget { key }) => {
                     self.files.remove(&key);
                 }
@@ -544,13 +551,13 @@ impl<T> Syncer<T> {
         }
     }
 
-    fn seal(&mut self, key: SegmentKey) {
+    fn seal(&mut self, key: SegmentKey, tag: T) {
         let began = Instant::now();
         if self.sync(key)
             && let Some(tracked) = self.files.remove(&key)
         {
             let end = tracked.open.end.load(Ordering::Relaxed);
-            (self.sink)(Completion::Sealed { key, end, took: elapsed(began) });
+            (self.sink)(Completion::Sealed { key, end, tag, took: elapsed(began) });
         }
     }
 }

@@ -1,1 +1,3 @@
 //! The library that apps link: engine, services, HTTP API.
+
+pub mod address;
