@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use heldar_base::{ReasonClass, Secret, WallTime};
+use heldar_media::VideoCodec;
 use retina::client::{
     Credentials, Demuxed, Described, InitialTimestampPolicy, PlayOptions, Session, SessionGroup,
     SessionOptions, SetupOptions, Transport, UnknownRtcpSsrcPolicy,
@@ -132,6 +133,8 @@ pub enum Item {
         rtp_time: u32,
         /// The same instant by the camera's clock.
         ntp: WallTime,
+        /// When the report arrived.
+        received: Instant,
     },
     /// A packet that made no sense was skipped.
     Damaged,
@@ -144,6 +147,8 @@ pub struct RtspSession {
     audio: Option<usize>,
     /// What it carries RTP over.
     pub transport: TransportUsed,
+    /// Coding of its pictures.
+    pub video_codec: VideoCodec,
     /// RTP clock rate of the video track.
     pub video_clock_rate: u32,
     /// Video parameters known from the session description.
@@ -291,6 +296,7 @@ async fn open(
     }
     let video = &session.streams()[tracks.video];
     let video_clock_rate = video.clock_rate_hz();
+    let video_codec = if video.encoding_name() == "h265" { VideoCodec::H265 } else { VideoCodec::H264 };
     let frame_rate = video.framerate();
     let video_params = raw_params(video.parameters());
     let play = PlayOptions::default()
@@ -303,6 +309,7 @@ async fn open(
         video: tracks.video,
         audio: audio.as_ref().map(|(index, _)| *index),
         transport,
+        video_codec,
         video_clock_rate,
         video_params,
         audio_track: audio.map(|(_, track)| track),
@@ -440,7 +447,12 @@ impl RtspSession {
                 let video = packet.stream_id() == self.video;
                 let report = packet.pkts().find_map(|p| p.as_sender_report().ok().flatten())?;
                 let ntp = ntp_to_wall(report.ntp_timestamp().0)?;
-                Some(Item::SenderReport { video, rtp_time: report.rtp_timestamp(), ntp })
+                Some(Item::SenderReport {
+                    video,
+                    rtp_time: report.rtp_timestamp(),
+                    ntp,
+                    received: packet.ctx().received(),
+                })
             }
             _ => None,
         }

@@ -114,6 +114,16 @@ impl TrackParams {
         }
     }
 
+    /// True when both can share a sample entry: they differ at most in the reorder depth seen so far.
+    pub fn same_sample_entry(&self, other: &TrackParams) -> bool {
+        match (self, other) {
+            (TrackParams::Video(a), TrackParams::Video(b)) => {
+                *a == VideoParams { reorder_depth: a.reorder_depth, ..b.clone() }
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// RFC 6381 string.
     pub fn codec_string(&self) -> &str {
         match self {

@@ -1,0 +1,433 @@
+//! The task of one stream: session, bus, recorder, muxer, in one place on the ingest thread.
+//!
+//! Owns: when to connect and to try again, and the order in which a unit visits the bus and the recorder. Never: waits for
+//! a disk, a store or a viewer; everything it hands on goes into bounded queues or counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use heldar_base::{Cause, Clock as _, EndReason, Micros, ReasonClass, StreamId};
+use heldar_disk::{Muxer, NotTakenWhy, SegmentWriter, Tag};
+use heldar_ingest::{
+    AddressGuard, Assembled, Assembler, Bus, Item, LeftOut, RtspSession, SessionError, Source, SystemClock, TransportUsed,
+    connect,
+};
+use heldar_media::{AccessUnit, TrackKind, TrackParams};
+use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::live_index::LiveIndex;
+
+/// What a stream's task is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSettings {
+    /// Where the stream comes from, or why that is not known.
+    pub source: Result<Arc<Source>, SessionError>,
+    /// Whether a session is needed.
+    pub run: bool,
+    /// Whether it is to be recorded.
+    pub record: bool,
+    /// How it is recorded.
+    pub recorder: RecorderConfig,
+    /// Time without a picture that ends a session.
+    pub stall: Duration,
+    /// Counts edits after which an attempt is due at once.
+    pub edits: u64,
+}
+
+/// What a stream's task tells.
+#[derive(Clone, Debug)]
+pub enum StreamReport {
+    /// An attempt begins.
+    Connecting,
+    /// A session runs.
+    Streaming {
+        /// What it carries RTP over.
+        transport: TransportUsed,
+        /// Tracks that are not carried.
+        left_out: Vec<LeftOut>,
+        /// What becomes of the audio.
+        audio: AudioOutcome,
+    },
+    /// Parameters of the pictures that arrive.
+    Params(Arc<TrackParams>),
+    /// A session ended or was not obtained.
+    Ended {
+        /// Why.
+        error: SessionError,
+        /// How the run's last segment ended.
+        reason: EndReason,
+        /// When the next attempt is due.
+        retry_in: Option<Micros>,
+    },
+    /// No session is needed.
+    Idle,
+}
+
+/// What becomes of a camera's audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioOutcome {
+    /// There is none, or it is not wanted.
+    None,
+    /// Carried as it is.
+    Copied,
+    /// Converted to Opus.
+    Converted,
+    /// There is one that cannot be carried.
+    Unsupported,
+}
+
+impl AudioOutcome {
+    /// Its name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AudioOutcome::None => "none",
+            AudioOutcome::Copied => "copied",
+            AudioOutcome::Converted => "converted",
+            AudioOutcome::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// Figures of a stream that others read at any time.
+#[derive(Debug, Default)]
+pub struct StreamFigures {
+    /// Pictures received.
+    pub pictures: AtomicU64,
+    /// Payload bytes received.
+    pub bytes: AtomicU64,
+    /// RTP packets lost.
+    pub lost: AtomicU64,
+    /// Packets that made no sense.
+    pub damaged: AtomicU64,
+    /// Capture time of the newest picture, µs since 1970; 0 before the first.
+    pub newest_us: AtomicI64,
+    /// Stream time minus host clock, µs.
+    pub clock_offset_us: AtomicI64,
+    /// Longest time that a picture may last, µs.
+    pub longest_picture_us: AtomicI64,
+}
+
+/// What every stream's task shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// The host's clocks.
+    pub clock: SystemClock,
+    /// The writer of the recordings folder.
+    pub writer: Arc<SegmentWriter<Tag>>,
+    /// What is on disk.
+    pub live: Arc<LiveIndex>,
+    /// Numbers files.
+    pub keys: Arc<AtomicU64>,
+    /// Which addresses cameras may have.
+    pub guard: Arc<dyn AddressGuard>,
+    /// Where reports go.
+    pub reports: mpsc::UnboundedSender<(StreamId, StreamReport)>,
+}
+
+/// The task of one stream.
+pub struct StreamTask {
+    stream: StreamId,
+    settings: watch::Receiver<StreamSettings>,
+    shared: Shared,
+    bus: Bus,
+    figures: Arc<StreamFigures>,
+    recorder: Recorder,
+    muxer: Muxer,
+    backoff: Backoff,
+    group: Arc<retina::client::SessionGroup>,
+    orders: Vec<Order>,
+}
+
+/// Why a session is over.
+struct RunEnd {
+    error: SessionError,
+    reason: EndReason,
+    cause: Option<Cause>,
+}
+
+impl RunEnd {
+    fn lost(error: SessionError) -> Self {
+        let cause = Some(Cause::from(error.class));
+        RunEnd { error, reason: EndReason::SessionLost, cause }
+    }
+
+    fn ordered(reason: EndReason, cause: Cause) -> Self {
+        let error = SessionError::new(ReasonClass::Closed, "ended by the server");
+        RunEnd { error, reason, cause: Some(cause) }
+    }
+}
+
+impl StreamTask {
+    /// A task for a stream.
+    pub fn new(
+        stream: StreamId,
+        settings: watch::Receiver<StreamSettings>,
+        shared: Shared,
+        bus: Bus,
+        figures: Arc<StreamFigures>,
+    ) -> Self {
+        let recorder = Recorder::new(settings.borrow().recorder);
+        let muxer = Muxer::new(stream.clone(), shared.keys.clone());
+        let group = Arc::new(retina::client::SessionGroup::default());
+        StreamTask { stream, settings, shared, bus, figures, recorder, muxer, backoff: Backoff::default(), group, orders: Vec::new() }
+    }
+
+    /// Runs until the settings' sender is gone.
+    pub async fn run(mut self) {
+        loop {
+            let settings = self.settings.borrow_and_update().clone();
+            if !settings.run {
+                self.report(StreamReport::Idle);
+                if self.settings.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let began = Instant::now();
+            let end = self.session(&settings).await;
+            let ran = Micros::from_std(began.elapsed());
+            self.recorder.run_ended(end.reason, end.cause, &mut self.orders);
+            self.carry_out();
+            self.bus.interrupt();
+            if self.settings.has_changed().is_err() {
+                return;
+            }
+            if matches!(end.reason, EndReason::Reconfigured | EndReason::NotWanted) {
+                self.backoff.reset();
+                continue;
+            }
+            if !self.pause(&settings, end, ran).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next attempt; false when the task is to end.
+    async fn pause(&mut self, settings: &StreamSettings, end: RunEnd, ran: Micros) -> bool {
+        let mut jitter = [0u8; 1];
+        if getrandom::fill(&mut jitter).is_err() {
+            tracing::debug!("no randomness for jitter");
+        }
+        let delay = self.backoff.after(ran, end.error.class, jitter[0]);
+        tracing::info!(stream = %self.stream, error = %end.error, retry_in_ms = delay.0 / 1000, "session ended");
+        self.report(StreamReport::Ended { error: end.error, reason: end.reason, retry_in: Some(delay) });
+        let due = Instant::now() + delay.to_std();
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => return true,
+                changed = self.settings.changed() => {
+                    if changed.is_err() {
+                        return false;
+                    }
+                    let now = self.settings.borrow();
+                    if now.edits != settings.edits || now.source != settings.source || now.run != settings.run {
+                        self.backoff.reset();
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt and, if it succeeds, one session.
+    async fn session(&mut self, settings: &StreamSettings) -> RunEnd {
+        let source = match &settings.source {
+            Ok(source) => source.clone(),
+            Err(error) => return RunEnd::lost(error.clone()),
+        };
+        self.report(StreamReport::Connecting);
+        let guard = self.shared.guard.clone();
+        let group = self.group.clone();
+        let attempt = connect(&source, &group, &*guard);
+        let session = tokio::select! {
+            outcome = attempt => match outcome {
+                Ok(session) => session,
+                Err(error) => return RunEnd::lost(error),
+            },
+            end = changed_away(self.settings.clone(), settings.clone()) => return end,
+        };
+        self.stream(session, settings).await
+    }
+
+    async fn stream(&mut self, mut session: RtspSession, settings: &StreamSettings) -> RunEnd {
+        let mut assembler = match Assembler::new(&session, self.shared.clock) {
+            Ok(assembler) => assembler,
+            Err(error) => return RunEnd::lost(error),
+        };
+        let audio = assembler.audio_params();
+        let outcome = match (settings.recorder.audio, &session.audio_track) {
+            (AudioPolicy::Leave, _) => AudioOutcome::None,
+            (AudioPolicy::Keep, None) if session.left_out.iter().any(|t| t.media == "audio") => AudioOutcome::Unsupported,
+            (AudioPolicy::Keep, None) => AudioOutcome::None,
+            (AudioPolicy::Keep, Some(_)) if audio.is_none() => AudioOutcome::Unsupported,
+            (AudioPolicy::Keep, Some(track)) if track.source == heldar_ingest::AudioSource::Aac => AudioOutcome::Copied,
+            (AudioPolicy::Keep, Some(_)) => AudioOutcome::Converted,
+        };
+        self.report(StreamReport::Streaming {
+            transport: session.transport,
+            left_out: session.left_out.clone(),
+            audio: outcome,
+        });
+        self.recorder.configure(settings.recorder);
+        self.recorder.set_wanted(settings.record);
+        self.recorder.run_started(audio, assembler.silence());
+        let mut current = settings.clone();
+        let mut params: Option<Arc<TrackParams>> = None;
+        let mut last_picture = Instant::now();
+        let stall = sleep(current.stall);
+        tokio::pin!(stall);
+        loop {
+            tokio::select! {
+                biased;
+                item = session.next() => {
+                    let item = match item {
+                        Ok(item) => item,
+                        Err(error) => return RunEnd::lost(error),
+                    };
+                    let units = match self.assemble(&mut assembler, item) {
+                        Ok(units) => units,
+                        Err(end) => return end,
+                    };
+                    for unit in units {
+                        if unit.track == TrackKind::Video {
+                            last_picture = Instant::now();
+                            if params.as_ref().is_none_or(|p| !Arc::ptr_eq(p, &unit.params)) {
+                                params = Some(unit.params.clone());
+                                self.report(StreamReport::Params(unit.params.clone()));
+                            }
+                        }
+                        self.hand_on(unit);
+                    }
+                }
+                () = &mut stall => {
+                    let due = last_picture + current.stall;
+                    if due <= Instant::now() {
+                        let text = format!("no picture for {} s", current.stall.as_secs());
+                        return RunEnd::lost(SessionError::new(ReasonClass::Stalled, text));
+                    }
+                    stall.as_mut().reset(due);
+                }
+                changed = self.settings.changed() => {
+                    if changed.is_err() {
+                        return RunEnd::ordered(EndReason::ServerStopped, Cause::ServerStopped);
+                    }
+                    let now = self.settings.borrow_and_update().clone();
+                    if let Some(end) = leaves(&current, &now) {
+                        return end;
+                    }
+                    self.recorder.configure(now.recorder);
+                    self.recorder.set_wanted(now.record);
+                    current = now;
+                }
+            }
+        }
+    }
+
+    fn assemble(&self, assembler: &mut Assembler, item: Item) -> Result<Vec<AccessUnit>, RunEnd> {
+        let figures = &self.figures;
+        match &item {
+            Item::Video { lost, .. } | Item::Audio { lost, .. } if *lost > 0 => {
+                figures.lost.fetch_add(u64::from(*lost), Ordering::Relaxed);
+            }
+            Item::Damaged => {
+                figures.damaged.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        match assembler.push(item, self.shared.clock.wall()) {
+            Assembled::Units(units) => {
+                figures.clock_offset_us.store(assembler.clock_offset().0, Ordering::Relaxed);
+                Ok(units)
+            }
+            Assembled::ClockStepped => Err(RunEnd {
+                error: SessionError::new(ReasonClass::Unknown, "clock"),
+                reason: EndReason::Clock,
+                cause: Some(Cause::Unknown),
+            }),
+        }
+    }
+
+    /// Bus first, then recorder: a viewer sees a picture before it is on disk.
+    fn hand_on(&mut self, unit: AccessUnit) {
+        let figures = &self.figures;
+        figures.bytes.fetch_add(unit.payload.len() as u64, Ordering::Relaxed);
+        if unit.track == TrackKind::Video {
+            figures.pictures.fetch_add(1, Ordering::Relaxed);
+            figures.newest_us.fetch_max(unit.captured_at.0, Ordering::Relaxed);
+        }
+        self.recorder.push(&unit, &mut self.orders);
+        figures.longest_picture_us.store(self.recorder.longest_picture().0, Ordering::Relaxed);
+        self.bus.publish(Arc::new(unit));
+        self.carry_out();
+    }
+
+    /// Hands the recorder's orders to the writer, and the writer's faults to the recorder.
+    fn carry_out(&mut self) {
+        for (key, kind) in self.shared.live.take_faults(|key| self.muxer.serial_of(key).is_some()) {
+            if let Some(serial) = self.muxer.serial_of(key) {
+                tracing::warn!(stream = %self.stream, fault = kind.describe(), "a segment ended early");
+                self.recorder.failed(serial);
+                self.muxer.forget(serial, &self.shared.writer);
+            }
+        }
+        while !self.orders.is_empty() {
+            for order in std::mem::take(&mut self.orders) {
+                let Err(not_taken) = self.muxer.submit(order, &self.shared.writer) else { continue };
+                match &not_taken.why {
+                    NotTakenWhy::QueueFull => {
+                        tracing::warn!(stream = %self.stream, "the recording storage is too slow: dropping to the next sync sample");
+                    }
+                    NotTakenWhy::Layout(error) => {
+                        tracing::warn!(stream = %self.stream, %error, "a fragment cannot be stored");
+                    }
+                }
+                self.recorder.refused(not_taken.serial, not_taken.end, &mut self.orders);
+            }
+        }
+    }
+
+    fn report(&self, report: StreamReport) {
+        if self.shared.reports.send((self.stream.clone(), report)).is_err() {
+            tracing::debug!(stream = %self.stream, "nobody listens to reports");
+        }
+    }
+}
+
+/// What a change of settings means for a running session: `None` when it goes on.
+fn leaves(before: &StreamSettings, now: &StreamSettings) -> Option<RunEnd> {
+    if !now.run {
+        return Some(RunEnd::ordered(EndReason::NotWanted, Cause::Closed));
+    }
+    if now.source != before.source {
+        return Some(RunEnd::ordered(EndReason::Reconfigured, Cause::Reconfigured));
+    }
+    None
+}
+
+/// Waits until the settings change in a way that ends an attempt.
+async fn changed_away(mut settings: watch::Receiver<StreamSettings>, before: StreamSettings) -> RunEnd {
+    loop {
+        if settings.changed().await.is_err() {
+            return RunEnd::ordered(EndReason::ServerStopped, Cause::ServerStopped);
+        }
+        let end = leaves(&before, &settings.borrow_and_update());
+        if let Some(end) = end {
+            return end;
+        }
+    }
+}
+
+/// Waits at most this long for a session to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Lets the sessions of a stream end in order.
+pub async fn farewell(group: &retina::client::SessionGroup) {
+    match timeout(FAREWELL, group.await_teardown()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(error = %SessionError::from(error), "teardown"),
+        Err(_) => tracing::debug!("a camera does not answer the teardown"),
+    }
+}
