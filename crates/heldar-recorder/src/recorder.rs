@@ -381,7 +381,11 @@ impl Recorder {
         if sync && segment.retrack {
             return Decision::Rotate { reason: EndReason::Parameters, start: StartKind::Follows };
         }
-        if sync && unit.captured_at >= segment.rotate_at {
+        // Capture times are slewed, by up to half a percent while a run is young: a sync sample that is due by the
+        // camera's clock must not miss its turn for that.
+        let half_picture = Micros(self.usual.get().unwrap_or(DEFAULT_INTERVAL).0 / 2);
+        let tolerance = half_picture + Micros(self.config.segment.0 / 100).min(Micros::from_millis(500));
+        if sync && unit.captured_at + tolerance >= segment.rotate_at {
             return Decision::Rotate { reason: EndReason::Rotated, start: StartKind::Follows };
         }
         if unit.captured_at >= segment.force_at {

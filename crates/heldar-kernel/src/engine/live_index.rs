@@ -194,7 +194,11 @@ impl LiveIndex {
             .entries
             .iter()
             .filter(|(_, entry)| entry.due == Due::Row)
-            .map(|(key, entry)| PendingRow { segment: entry.segment.clone(), key: *key, version: entry.version })
+            .map(|(key, entry)| PendingRow {
+                segment: entry.segment.clone(),
+                key: *key,
+                version: entry.version,
+            })
             .collect();
         rows.sort_by_key(|row| row.key);
         rows.truncate(limit);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use heldar_base::{Cause, Clock as _, EndReason, Micros, ReasonClass, StreamId};
 use heldar_disk::{Muxer, NotTakenWhy, SegmentWriter, Tag};
 use heldar_ingest::{
-    AddressGuard, Assembled, Assembler, Bus, Item, LeftOut, RtspSession, SessionError, Source, SystemClock, TransportUsed,
-    connect,
+    AddressGuard, Assembled, Assembler, Bus, Item, LeftOut, RtspSession, SessionError, Source, SystemClock,
+    TransportUsed, connect,
 };
 use heldar_media::{AccessUnit, TrackKind, TrackParams};
 use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
@@ -172,7 +172,18 @@ impl StreamTask {
         let recorder = Recorder::new(settings.borrow().recorder);
         let muxer = Muxer::new(stream.clone(), shared.keys.clone());
         let group = Arc::new(retina::client::SessionGroup::default());
-        StreamTask { stream, settings, shared, bus, figures, recorder, muxer, backoff: Backoff::default(), group, orders: Vec::new() }
+        StreamTask {
+            stream,
+            settings,
+            shared,
+            bus,
+            figures,
+            recorder,
+            muxer,
+            backoff: Backoff::default(),
+            group,
+            orders: Vec::new(),
+        }
     }
 
     /// Runs until the settings' sender is gone.
@@ -260,10 +271,14 @@ impl StreamTask {
         let audio = assembler.audio_params();
         let outcome = match (settings.recorder.audio, &session.audio_track) {
             (AudioPolicy::Leave, _) => AudioOutcome::None,
-            (AudioPolicy::Keep, None) if session.left_out.iter().any(|t| t.media == "audio") => AudioOutcome::Unsupported,
+            (AudioPolicy::Keep, None) if session.left_out.iter().any(|t| t.media == "audio") => {
+                AudioOutcome::Unsupported
+            }
             (AudioPolicy::Keep, None) => AudioOutcome::None,
             (AudioPolicy::Keep, Some(_)) if audio.is_none() => AudioOutcome::Unsupported,
-            (AudioPolicy::Keep, Some(track)) if track.source == heldar_ingest::AudioSource::Aac => AudioOutcome::Copied,
+            (AudioPolicy::Keep, Some(track)) if track.source == heldar_ingest::AudioSource::Aac => {
+                AudioOutcome::Copied
+            }
             (AudioPolicy::Keep, Some(_)) => AudioOutcome::Converted,
         };
         self.report(StreamReport::Streaming {

@@ -1,0 +1,162 @@
+//! The ingest thread: a current-thread runtime of its own, on which every stream's task runs and nothing else.
+//!
+//! Owns: the thread, the tasks, their settings. Wake-ups of many streams are gathered: from [`BATCH_FROM`] streams on the
+//! thread rests up to 20 ms before it waits for sockets again, unless somebody watches live. Never: disk or store.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use heldar_base::StreamId;
+use heldar_ingest::Bus;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::stream::{Shared, StreamFigures, StreamSettings, StreamTask};
+
+/// Gathering wake-ups pays from this many running streams on; below it costs more than it saves.
+const BATCH_FROM: usize = 12;
+/// Longest rest.
+const REST: Duration = Duration::from_millis(20);
+
+/// One stream as the rest of the process sees it.
+#[derive(Clone, Debug)]
+pub struct StreamHandle {
+    /// Its pictures.
+    pub bus: Bus,
+    /// Its figures.
+    pub figures: Arc<StreamFigures>,
+    settings: Arc<watch::Sender<StreamSettings>>,
+}
+
+impl StreamHandle {
+    /// What its task was told last.
+    pub fn settings(&self) -> StreamSettings {
+        self.settings.borrow().clone()
+    }
+}
+
+/// The ingest thread and its streams.
+#[derive(Debug)]
+pub struct Ingest {
+    streams: Mutex<HashMap<StreamId, StreamHandle>>,
+    tasks: mpsc::UnboundedSender<StreamTask>,
+    running: Arc<AtomicUsize>,
+    shared: SharedBox,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct SharedBox(Shared);
+
+impl std::fmt::Debug for SharedBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+impl Ingest {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be created.
+    pub fn start(shared: Shared) -> io::Result<Self> {
+        let (tasks, mut queue) = mpsc::unbounded_channel::<StreamTask>();
+        let running = Arc::new(AtomicUsize::new(0));
+        let watched = running.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .on_thread_park(move || {
+                if watched.load(Ordering::Relaxed) >= BATCH_FROM {
+                    thread::sleep(REST);
+                }
+            })
+            .build()?;
+        let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, async move {
+                let mut all = tokio::task::JoinSet::new();
+                while let Some(task) = queue.recv().await {
+                    all.spawn_local(task.run());
+                    while all.try_join_next().is_some() {}
+                }
+                // Settings are gone: every task ends its run, hands on what it holds, and says good-bye.
+                while all.join_next().await.is_some() {}
+            });
+        })?;
+        Ok(Ingest {
+            streams: Mutex::new(HashMap::new()),
+            tasks,
+            running,
+            shared: SharedBox(shared),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, StreamHandle>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream, if it is known here.
+    pub fn get(&self, stream: &StreamId) -> Option<StreamHandle> {
+        self.streams().get(stream).cloned()
+    }
+
+    /// Every stream.
+    pub fn all(&self) -> Vec<(StreamId, StreamHandle)> {
+        self.streams().iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
+    }
+
+    /// Tells a stream's task its settings; starts it when it is new.
+    pub fn apply(&self, stream: &StreamId, settings: StreamSettings) {
+        let mut streams = self.streams();
+        match streams.get(stream) {
+            Some(handle) => {
+                handle.settings.send_if_modified(|current| {
+                    let changed = *current != settings;
+                    *current = settings;
+                    changed
+                });
+            }
+            None => {
+                let (sender, receiver) = watch::channel(settings);
+                let handle =
+                    StreamHandle { bus: Bus::new(), figures: Arc::default(), settings: Arc::new(sender) };
+                let task = StreamTask::new(
+                    stream.clone(),
+                    receiver,
+                    self.shared.0.clone(),
+                    handle.bus.clone(),
+                    handle.figures.clone(),
+                );
+                streams.insert(stream.clone(), handle);
+                if self.tasks.send(task).is_err() {
+                    tracing::error!(%stream, "the ingest thread is gone");
+                }
+            }
+        }
+        let running = streams.values().filter(|handle| handle.settings.borrow().run).count();
+        self.running.store(running, Ordering::Relaxed);
+    }
+
+    /// Ends a stream's task for good.
+    pub fn remove(&self, stream: &StreamId) {
+        if let Some(handle) = self.streams().remove(stream) {
+            handle.bus.close();
+        }
+    }
+
+    /// Ends every task; what they hold goes to the writer before this returns.
+    pub fn stop(self) {
+        let Ingest { streams, tasks, thread, .. } = self;
+        drop(streams);
+        drop(tasks);
+        let handle = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if handle.is_some_and(|handle| handle.join().is_err()) {
+            tracing::error!("the ingest thread panicked");
+        }
+    }
+}
