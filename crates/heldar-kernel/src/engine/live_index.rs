@@ -84,6 +84,11 @@ pub enum FootageNote {
         /// Which.
         interval: Interval,
     },
+    /// A segment is complete.
+    Sealed {
+        /// Whose.
+        stream: StreamId,
+    },
     /// A file failed.
     Fault {
         /// Whose, where that is known.
@@ -163,6 +168,8 @@ impl LiveIndex {
                     entry.segment.end = sealed.end;
                     entry.segment.size_bytes = end;
                     entry.segment.ended = Some((sealed.reason, sealed.cause));
+                    let stream = entry.segment.name.stream.clone();
+                    inner.notes.push(FootageNote::Sealed { stream });
                 }
                 inner.touch(key);
             }

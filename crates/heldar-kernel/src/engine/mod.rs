@@ -1,5 +1,8 @@
 //! What runs: streams, segment index, supervision of cameras.
 
+pub mod indexer;
 pub mod ingest;
+pub mod journal;
 pub mod live_index;
 pub mod stream;
+pub mod supervisor;

@@ -1,0 +1,100 @@
+//! The init segment: `ftyp moov` of a recorded file.
+
+use heldar_media::{AudioParams, TrackParams, VideoParams};
+
+use crate::{
+    boxes::BoxWriter,
+    entry::TrackEntry,
+    error::Error,
+    moov::{mdia, mvhd, stsd, tkhd},
+};
+
+/// Length of a version 1 `mehd` box.
+pub(crate) const DURATION_BOX_LEN: usize = 20;
+
+/// The first bytes of a recorded file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitSegment {
+    bytes: Vec<u8>,
+    duration_slot: u64,
+    tracks: Vec<TrackEntry>,
+}
+
+impl InitSegment {
+    /// The init segment of a file with one video track and at most one audio track.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for parameters that no MP4 can carry.
+    pub fn new(video: &VideoParams, audio: Option<&AudioParams>) -> Result<Self, Error> {
+        let mut params = vec![TrackParams::Video(video.clone())];
+        params.extend(audio.map(|audio| TrackParams::Audio(audio.clone())));
+        let tracks = params.iter().map(TrackEntry::new).collect::<Result<Vec<_>, _>>()?;
+
+        let mut w = BoxWriter::with_capacity(1200 + tracks.iter().map(|t| t.entry.len()).sum::<usize>());
+        w.boxed(b"ftyp", |w| {
+            // `default-base-is-moof` needs iso5, signed composition offsets in `trun` need iso6 (annex E).
+            w.bytes(b"iso6");
+            w.u32(0);
+            w.bytes(b"iso6");
+            w.bytes(b"isom");
+            w.bytes(b"mp41");
+        });
+        let mut duration_slot = 0;
+        w.boxed(b"moov", |w| {
+            mvhd(w, 0, tracks.len() as u32 + 1);
+            for (track, params) in tracks.iter().zip(&params) {
+                w.boxed(b"trak", |w| {
+                    tkhd(w, track.id, params, 0);
+                    mdia(w, params, track.timescale, 0, |w| empty_sample_table(w, track));
+                });
+            }
+            w.boxed(b"mvex", |w| {
+                duration_slot = w.len() as u64;
+                w.boxed(b"free", |w| w.zeros(DURATION_BOX_LEN - 8));
+                for track in &tracks {
+                    w.full(b"trex", 0, 0, |w| {
+                        w.u32(track.id);
+                        w.u32(1); // default_sample_description_index
+                        w.zeros(12);
+                    });
+                }
+            });
+        });
+        Ok(InitSegment { bytes: w.finish(), duration_slot, tracks })
+    }
+
+    /// The bytes, which are the start of the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where in the file [`duration_box`] may be written once the length is known.
+    pub fn duration_slot(&self) -> u64 {
+        self.duration_slot
+    }
+
+    /// The tracks, video first.
+    pub fn tracks(&self) -> &[TrackEntry] {
+        &self.tracks
+    }
+}
+
+/// The bytes to be written over the duration slot when a file is sealed: an `mehd` box (8.8.2) that tells players the
+/// length of the whole file, in 1/90000 s.
+pub fn duration_box(duration_ticks: u64) -> [u8; DURATION_BOX_LEN] {
+    let mut out = [0; DURATION_BOX_LEN];
+    out[..4].copy_from_slice(&(DURATION_BOX_LEN as u32).to_be_bytes());
+    out[4..8].copy_from_slice(b"mehd");
+    out[8] = 1;
+    out[12..].copy_from_slice(&duration_ticks.to_be_bytes());
+    out
+}
+
+/// All samples are in fragments.
+fn empty_sample_table(w: &mut BoxWriter, track: &TrackEntry) {
+    stsd(w, &[&track.entry]);
+    w.full(b"stts", 0, 0, |w| w.zeros(4));
+    w.full(b"stsc", 0, 0, |w| w.zeros(4));
+    w.full(b"stsz", 0, 0, |w| w.zeros(8));
+    w.full(b"stco", 0, 0, |w| w.zeros(4));
+}

@@ -1,0 +1,137 @@
+//! Reading of init segments.
+
+use bytes::Bytes;
+
+use crate::{
+    cursor::Cursor,
+    entry::TrackEntry,
+    error::{Error, malformed},
+    init::DURATION_BOX_LEN,
+    moof::TrackDefaults,
+    read_at::{ReadAt, exact, fill},
+};
+
+/// Longest init segment that is believed; ours have under 2 KiB.
+const MAX_INIT: u64 = 1 << 20;
+
+/// What an init segment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitInfo {
+    /// Bytes from the start of the file to the end of the `moov` box.
+    pub len: u64,
+    /// The tracks, in the order of the file.
+    pub tracks: Vec<TrackEntry>,
+    /// Where [`crate::duration_box`] may be written; `None` in a file that was not written by this crate.
+    pub duration_slot: Option<u64>,
+    pub(crate) defaults: Vec<TrackDefaults>,
+}
+
+impl InitInfo {
+    /// Reads the init segment at the start of `bytes`; what follows it is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when there is none, or not all of it; [`Error::Unsupported`] for tracks that are not
+    /// recorded by this crate.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let mut walk = Cursor::new(bytes, 0);
+        let ftyp = walk.next_box()?;
+        if ftyp.is_none_or(|b| b.kind != *b"ftyp") {
+            return Err(malformed("no ftyp box", 0));
+        }
+        let at = walk.offset();
+        let Some(moov) = walk.next_box()?.filter(|b| b.kind == *b"moov") else {
+            return Err(malformed("no moov box", at));
+        };
+        let mut info =
+            InitInfo { len: walk.offset(), tracks: Vec::new(), duration_slot: None, defaults: Vec::new() };
+        let mut inner = moov.body;
+        while let Some(next) = inner.next_box()? {
+            match &next.kind {
+                b"trak" => info.tracks.push(read_track(next.body)?),
+                b"mvex" => info.read_mvex(next.body)?,
+                _ => {}
+            }
+        }
+        if info.tracks.is_empty() {
+            return Err(malformed("no track", at));
+        }
+        if (1..info.tracks.len()).any(|i| info.tracks[..i].iter().any(|t| t.id == info.tracks[i].id)) {
+            return Err(malformed("two tracks with one id", at));
+        }
+        Ok(info)
+    }
+
+    /// Reads the init segment of a whole file.
+    pub(crate) fn read(from: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
+        let mut end = 0u64;
+        for _ in 0..2 {
+            let mut header = [0; 8];
+            if fill(from, end, &mut header)? < header.len() {
+                return Err(malformed("init segment cut short", end));
+            }
+            let size = u64::from(u32::from_be_bytes([header[0], header[1], header[2], header[3]]));
+            if size < 8 || end + size > MAX_INIT {
+                return Err(malformed("init segment too long", end));
+            }
+            end += size;
+        }
+        // Bounded by MAX_INIT above.
+        Self::parse(&exact(from, 0, end as usize)?)
+    }
+
+    fn read_mvex(&mut self, mut body: Cursor<'_>) -> Result<(), Error> {
+        while let Some(mut next) = body.next_box()? {
+            match &next.kind {
+                b"free" | b"mehd" if next.body.remaining() == DURATION_BOX_LEN - 8 => {
+                    self.duration_slot.get_or_insert(next.offset);
+                }
+                b"trex" => {
+                    next.body.version_flags()?;
+                    let track_id = next.body.u32()?;
+                    next.body.skip(4)?;
+                    self.defaults.push(TrackDefaults {
+                        track_id,
+                        duration: next.body.u32()?,
+                        size: next.body.u32()?,
+                        flags: next.body.u32()?,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_track(trak: Cursor<'_>) -> Result<TrackEntry, Error> {
+    let missing = || trak.error("track without a header");
+    let [tkhd, mdia] = trak.find([b"tkhd", b"mdia"])?;
+    let (mut tkhd, mdia) = (tkhd.ok_or_else(missing)?, mdia.ok_or_else(missing)?);
+    let (version, _) = tkhd.version_flags()?;
+    tkhd.skip(if version == 1 { 16 } else { 8 })?;
+    let id = tkhd.u32()?;
+
+    let [mdhd, minf] = mdia.find([b"mdhd", b"minf"])?;
+    let (mut mdhd, minf) = (mdhd.ok_or_else(missing)?, minf.ok_or_else(missing)?);
+    let (version, _) = mdhd.version_flags()?;
+    mdhd.skip(if version == 1 { 16 } else { 8 })?;
+    let timescale = mdhd.u32()?;
+    if timescale == 0 {
+        return Err(mdhd.error("timescale 0"));
+    }
+
+    let [Some(stbl)] = minf.find([b"stbl"])? else {
+        return Err(missing());
+    };
+    let [Some(mut stsd)] = stbl.find([b"stsd"])? else {
+        return Err(missing());
+    };
+    stsd.version_flags()?;
+    if stsd.u32()? != 1 {
+        return Err(Error::Unsupported("track with several sample entries"));
+    }
+    let entry = Bytes::copy_from_slice(stsd.take(stsd.remaining())?);
+    let track = TrackEntry { id, timescale, entry };
+    track.params()?;
+    Ok(track)
+}

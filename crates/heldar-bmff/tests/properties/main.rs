@@ -1,0 +1,10 @@
+//! Random footage against naive models: whatever is written is found again, whatever is torn or bent is survived, and
+//! every window of the virtual file shows what a sample-by-sample model shows.
+
+mod damage;
+mod fragments;
+mod index;
+mod progressive;
+mod tables;
+mod virtual_files;
+mod world;

@@ -1,0 +1,60 @@
+//! Not in this build: what the contract has, and this server has not yet.
+//!
+//! Whoever adds a part removes its line, and no more: the table already knows its variables.
+
+use crate::part::Part;
+use crate::value::Value;
+
+/// Parts whose variables are checked and have no effect.
+pub(crate) const ABSENT: &[Part] = &[
+    Part::Tls,
+    Part::Accounts,
+    Part::SingleSignOn,
+    Part::SecondFactor,
+    Part::Shares,
+    Part::DatabaseBackup,
+    Part::Triggers,
+    Part::DiskHealth,
+    Part::Live,
+    Part::Snapshots,
+    Part::FootageBackup,
+    Part::Mirror,
+    Part::Refill,
+    Part::Devices,
+    Part::ControlPlane,
+    Part::Perception,
+    Part::Webhooks,
+    Part::Modules,
+    Part::Mail,
+    Part::Wasm,
+    Part::Apps,
+];
+
+/// Variables whose value would make an operator believe to be protected: with such a value the server must not start.
+pub(crate) const REFUSED: &[Refused] = &[
+    Refused {
+        variable: "HELDAR_AUTH_ENABLED",
+        asks: |value| matches!(value, Value::Bool(true)),
+        why: "asks for accounts and keys, which this build does not have; it serves this machine only",
+        accepted: "false",
+    },
+    Refused {
+        variable: "HELDAR_TLS",
+        asks: |value| !matches!(value, Value::Word("off")),
+        why: "asks for TLS, which this build does not have; it would answer in plain HTTP",
+        accepted: "off, with HELDAR_TLS_CERT and HELDAR_TLS_KEY unset",
+    },
+];
+
+/// One entry of [`REFUSED`].
+pub(crate) struct Refused {
+    pub(crate) variable: &'static str,
+    pub(crate) asks: fn(&Value) -> bool,
+    pub(crate) why: &'static str,
+    pub(crate) accepted: &'static str,
+}
+
+/// What stands beside a variable of an absent part.
+pub(crate) fn note(part: Part) -> Option<String> {
+    ABSENT.contains(&part).then(|| format!("not in this build: {}", part.title()))
+}

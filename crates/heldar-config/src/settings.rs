@@ -1,0 +1,364 @@
+//! The settings as the components take them: small, typed, complete.
+//!
+//! Owns the types and their making from parsed values. A component gets its own struct and nothing else.
+
+use std::path::PathBuf;
+
+use heldar_base::{Micros, Secret};
+use url::Url;
+
+use crate::cidr::Cidr;
+use crate::database::DatabaseTarget;
+use crate::load::Values;
+use crate::origin::{CorsPolicy, Origin};
+use crate::posture::{AccessControl, BindHost, BindReason, DeploymentMode, Exposure, Posture, Tier};
+use crate::value::Value;
+pub use crate::value::ZoneSetting;
+
+/// All settings of the server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Listener.
+    pub api: ApiSettings,
+    /// Who gets in.
+    pub access: AuthPosture,
+    /// Folders.
+    pub storage: StorageSettings,
+    /// Store.
+    pub database: DatabaseSettings,
+    /// Recorder.
+    pub recorder: RecorderSettings,
+    /// New cameras.
+    pub cameras: CameraDefaults,
+    /// Sweeps.
+    pub retention: RetentionSettings,
+    /// Audit trail.
+    pub audit: AuditSettings,
+    /// Playback sessions.
+    pub playback: PlaybackSettings,
+    /// Clips.
+    pub clips: ClipSettings,
+    /// Health.
+    pub health: HealthSettings,
+    /// Sealing of stored secrets.
+    pub secrets: SecretKeys,
+    /// Outgoing connections.
+    pub egress: EgressSettings,
+    /// Log.
+    pub log: LogSettings,
+    /// Zone of schedules without a site, and of names shown to people.
+    pub time_zone: ZoneSetting,
+    /// Name of this site in events and in the fleet.
+    pub site_id: Option<String>,
+}
+
+/// Listener of the API.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// What to bind to.
+    pub bind: BindHost,
+    /// Why that; for the banner.
+    pub bind_reason: BindReason,
+    /// TCP port; 0 lets the system choose.
+    pub port: u16,
+    /// Base of absolute URLs; `None`: that of the request.
+    pub public_url: Option<Url>,
+    /// Origins under which the server is known, beside that of a request's `Host`.
+    pub own_origins: Vec<Origin>,
+    /// Which foreign pages may read answers.
+    pub cors: CorsPolicy,
+    /// Folder with a dashboard; `None`: the one built in.
+    pub web_dir: Option<PathBuf>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Connections served at the same time.
+    pub max_connections: usize,
+}
+
+/// Who gets in, as decided before the start.
+#[derive(Clone, Debug)]
+pub struct AuthPosture {
+    /// Whether callers must identify themselves.
+    pub access_control: AccessControl,
+    /// True when everybody is served as administrator.
+    pub open: bool,
+    /// `HELDAR_DEPLOYMENT_MODE`.
+    pub mode: DeploymentMode,
+    /// What is done about keys that can do more than they need.
+    pub machine_auth: Tier,
+    /// True when the mode, and nobody else, made that `enforce`.
+    pub machine_auth_promoted_by_mode: bool,
+    /// Whether results must carry the ticket of their frame.
+    pub ingest_provenance: Tier,
+    /// Why the server counts as exposed; empty: it does not.
+    pub exposure: Vec<Exposure>,
+}
+
+/// Folders, relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// Root: lock, control socket, database.
+    pub data_dir: PathBuf,
+    /// Segments.
+    pub recordings_dir: PathBuf,
+    /// Clips.
+    pub clips_dir: PathBuf,
+}
+
+/// Store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// Where it is.
+    pub target: DatabaseTarget,
+    /// Connections of a pool.
+    pub max_connections: u32,
+    /// Size cap in bytes, SQLite only; `None`: none. The stored setting wins.
+    pub max_bytes: Option<u64>,
+}
+
+/// Recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecorderSettings {
+    /// Record at all.
+    pub enabled: bool,
+    /// Longest fragment.
+    pub fragment: Micros,
+    /// Longest time until written footage is synced.
+    pub sync_interval: Micros,
+    /// Time without a picture that ends a session.
+    pub stall: Micros,
+    /// Time without a picture that raises `camera_offline`.
+    pub offline_debounce: Micros,
+}
+
+/// What a new camera gets where its creator says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraDefaults {
+    /// Length of a segment, 2..3600 s.
+    pub segment_seconds: u32,
+    /// Hours that footage is kept, at least 1.
+    pub retention_hours: u32,
+    /// Storage quota; `None`: none.
+    pub quota_bytes: Option<u64>,
+    /// Record audio.
+    pub record_audio: bool,
+    /// Seconds kept from before an event, 0..300.
+    pub pre_roll_seconds: u32,
+    /// Seconds recorded after one, 0..3600.
+    pub post_roll_seconds: u32,
+    /// JSON file with further stream address templates.
+    pub vendor_templates: Option<PathBuf>,
+}
+
+/// Sweeps; the stored settings win over both sizes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// Time between sweeps.
+    pub interval: Micros,
+    /// Size cap of all recordings, above 0.
+    pub max_recordings_bytes: u64,
+    /// Free space that is kept; 0: none.
+    pub min_free_bytes: u64,
+}
+
+/// Audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Age of rows, events, deliveries and finished gaps that are removed.
+    pub retention: Micros,
+    /// Audit reads that show footage or identity.
+    pub reads: bool,
+}
+
+/// Playback sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaybackSettings {
+    /// Life of a session without use.
+    pub session_ttl: Micros,
+    /// Longest window.
+    pub max_window: Micros,
+}
+
+/// Clips.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClipSettings {
+    /// Longest clip.
+    pub max_length: Micros,
+    /// Age of clips that are removed; `None`: never.
+    pub retention: Option<Micros>,
+    /// Media jobs at the same time, 1..64.
+    pub job_concurrency: usize,
+}
+
+/// Health.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthSettings {
+    /// Time between refreshes of observed figures.
+    pub interval: Micros,
+    /// Least share of wanted cameras that record, for `/readyz`, in percent; `None`: not looked at.
+    pub min_recording_percent: Option<f64>,
+}
+
+/// Keys that seal stored secrets.
+#[derive(Clone, Debug)]
+pub struct SecretKeys {
+    /// Seals new values; `None`: they are stored in clear.
+    pub current: Option<Secret<[u8; 32]>>,
+    /// Opens older ones.
+    pub old: Option<Secret<[u8; 32]>>,
+}
+
+/// Outgoing connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressSettings {
+    /// Never connected to.
+    pub deny: Vec<Cidr>,
+}
+
+/// Log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Filter directives.
+    pub filter: String,
+    /// Form of lines.
+    pub format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// From parsed values and the posture that follows from them.
+    pub(crate) fn from_values(values: &Values, posture: &Posture) -> Settings {
+        let data_dir = values.path("HELDAR_DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
+        Settings {
+            api: api(values, posture),
+            access: access(values, posture),
+            storage: StorageSettings {
+                recordings_dir: values
+                    .path("HELDAR_RECORDINGS_DIR")
+                    .unwrap_or_else(|| data_dir.join("recordings")),
+                clips_dir: values.path("HELDAR_CLIPS_DIR").unwrap_or_else(|| data_dir.join("clips")),
+                data_dir: data_dir.clone(),
+            },
+            database: DatabaseSettings {
+                target: match values.get("HELDAR_DATABASE_URL") {
+                    Value::Database(target) => target.clone(),
+                    _ => DatabaseTarget::in_folder(&data_dir),
+                },
+                max_connections: values.u32("HELDAR_DB_MAX_CONNECTIONS"),
+                max_bytes: values.bytes("HELDAR_MAX_DB_GB"),
+            },
+            recorder: recorder(values),
+            cameras: cameras(values),
+            retention: RetentionSettings {
+                interval: values.seconds("HELDAR_RETENTION_INTERVAL_S"),
+                max_recordings_bytes: values.bytes("HELDAR_MAX_RECORDINGS_GB").unwrap_or(u64::MAX),
+                min_free_bytes: values.bytes("HELDAR_MIN_FREE_DISK_GB").unwrap_or(0),
+            },
+            audit: AuditSettings {
+                retention: Micros::from_hours(values.int("HELDAR_AUDIT_RETENTION_DAYS").saturating_mul(24)),
+                reads: values.bool("HELDAR_AUDIT_READS"),
+            },
+            playback: PlaybackSettings {
+                session_ttl: micros(values.float("HELDAR_PLAYBACK_SESSION_TTL_MINUTES") * 60.0),
+                max_window: micros(values.float("HELDAR_MAX_PLAYBACK_SECONDS")),
+            },
+            clips: ClipSettings {
+                max_length: values.seconds("HELDAR_MAX_CLIP_SECONDS"),
+                retention: Some(values.int("HELDAR_CLIP_RETENTION_HOURS"))
+                    .filter(|h| *h > 0)
+                    .map(Micros::from_hours),
+                job_concurrency: values.usize("HELDAR_MEDIA_JOB_CONCURRENCY"),
+            },
+            health: HealthSettings {
+                interval: values.seconds("HELDAR_HEALTH_INTERVAL_S"),
+                min_recording_percent: Some(values.float("HELDAR_READYZ_MIN_RECORDING_PERCENT"))
+                    .filter(|percent| *percent > 0.0),
+            },
+            secrets: SecretKeys {
+                current: values.key("HELDAR_SECRET_KEY"),
+                old: values.key("HELDAR_SECRET_KEY_OLD"),
+            },
+            egress: EgressSettings { deny: values.cidrs("HELDAR_EGRESS_DENY") },
+            log: LogSettings {
+                filter: values.text("HELDAR_LOG").unwrap_or_default(),
+                format: if values.word("HELDAR_LOG_FORMAT") == "json" {
+                    LogFormat::Json
+                } else {
+                    LogFormat::Text
+                },
+            },
+            time_zone: match values.get("TZ") {
+                Value::Zone(zone) => zone.clone(),
+                _ => ZoneSetting::System,
+            },
+            site_id: values.text("HELDAR_SITE_ID").map(|id| id.trim().to_owned()),
+        }
+    }
+}
+
+fn api(values: &Values, posture: &Posture) -> ApiSettings {
+    let public = [values.url("HELDAR_PUBLIC_URL"), values.url("HELDAR_PUBLIC_BASE_URL")];
+    let own_origins = public
+        .iter()
+        .flatten()
+        .filter_map(|url| Origin::parse(&url.origin().ascii_serialization()).ok())
+        .collect();
+    ApiSettings {
+        bind: posture.bind.clone(),
+        bind_reason: posture.bind_reason,
+        port: u16::try_from(values.int("HELDAR_API_PORT")).unwrap_or(0),
+        own_origins,
+        public_url: public.into_iter().flatten().next(),
+        cors: posture.cors.clone(),
+        web_dir: values.path("HELDAR_WEB_DIR"),
+        trusted_proxies: values.cidrs("HELDAR_TRUSTED_PROXIES"),
+        max_connections: values.usize("HELDAR_HTTP_MAX_CONNECTIONS"),
+    }
+}
+
+fn access(values: &Values, posture: &Posture) -> AuthPosture {
+    AuthPosture {
+        access_control: values.access_control(),
+        open: posture.open,
+        mode: values.mode(),
+        machine_auth: posture.machine_auth,
+        machine_auth_promoted_by_mode: posture.machine_auth_promoted_by_mode,
+        ingest_provenance: values.tier("HELDAR_INGEST_PROVENANCE").unwrap_or(Tier::Warn),
+        exposure: posture.exposure.clone(),
+    }
+}
+
+fn recorder(values: &Values) -> RecorderSettings {
+    RecorderSettings {
+        enabled: values.bool("HELDAR_RECORDER_ENABLED"),
+        fragment: Micros::from_millis(values.int("HELDAR_FRAGMENT_MS")),
+        sync_interval: values.seconds("HELDAR_SYNC_INTERVAL_S"),
+        stall: values.seconds("HELDAR_STREAM_STALL_S"),
+        offline_debounce: values.seconds("HELDAR_OFFLINE_DEBOUNCE_S"),
+    }
+}
+
+fn cameras(values: &Values) -> CameraDefaults {
+    CameraDefaults {
+        segment_seconds: values.u32("HELDAR_DEFAULT_SEGMENT_SECONDS"),
+        retention_hours: values.u32("HELDAR_DEFAULT_RETENTION_HOURS"),
+        quota_bytes: values.bytes("HELDAR_DEFAULT_CAMERA_QUOTA_GB"),
+        record_audio: values.bool("HELDAR_DEFAULT_RECORD_AUDIO"),
+        pre_roll_seconds: values.u32("HELDAR_DEFAULT_PRE_ROLL_SECONDS"),
+        post_roll_seconds: values.u32("HELDAR_DEFAULT_POST_ROLL_SECONDS"),
+        vendor_templates: values.path("HELDAR_VENDOR_TEMPLATES"),
+    }
+}
+
+/// Rounded to the microsecond; saturates.
+fn micros(seconds: f64) -> Micros {
+    Micros((seconds * 1e6).round() as i64)
+}
