@@ -146,6 +146,13 @@ impl ReadAt for dyn DiskFile {
     }
 }
 
+/// How long the machine has been up, sleep included.
+pub fn uptime() -> Option<heldar_base::Micros> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let micros = now.tv_sec.checked_mul(1_000_000)?.checked_add(now.tv_nsec / 1000)?;
+    Some(heldar_base::Micros(micros))
+}
+
 /// The host's file system below one folder.
 #[derive(Clone, Debug)]
 pub struct OsDisk {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use heldar_base::{CameraId, StreamId, StreamKind, WallTime};
 use heldar_disk::{
-    Completion, Disk, DiskFile, DiskSpace, Entry, FaultKind, FileAccess, OsDisk, SegmentKey, SegmentWriter, WriterConfig,
+    Completion, Disk, DiskFile, DiskSpace, Entry, FaultKind, FileAccess, OsDisk, SegmentKey, SegmentWriter,
+    WriterConfig,
 };
 
 const START: WallTime = WallTime(1_700_000_000_000_000);
@@ -42,7 +43,12 @@ fn a_segment_is_begun_appended_and_sealed() {
     writer.begin(writer.reserve(8).unwrap(), key, stream(), START, bytes("initfrag"), 1);
     let Completion::Begun { name, end: 8, tag: 1, .. } = next(&events) else { panic!() };
     let path = folder.path().join(name.relative_path());
-    writer.append(writer.reserve(4).unwrap(), key, vec![Bytes::from_static(b"mo"), Bytes::from_static(b"of")], 2);
+    writer.append(
+        writer.reserve(4).unwrap(),
+        key,
+        vec![Bytes::from_static(b"mo"), Bytes::from_static(b"of")],
+        2,
+    );
     assert!(matches!(next(&events), Completion::Written { end: 12, tag: 2, .. }));
     writer.seal(key, Bytes::from_static(b"table"), Some((2, Bytes::from_static(b"IT"))), 3);
     loop {

@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod api;
 pub mod engine;
+pub mod footage;
+pub mod kernel;
+pub mod secrets;

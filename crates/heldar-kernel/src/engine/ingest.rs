@@ -43,7 +43,7 @@ impl StreamHandle {
 #[derive(Debug)]
 pub struct Ingest {
     streams: Mutex<HashMap<StreamId, StreamHandle>>,
-    tasks: mpsc::UnboundedSender<StreamTask>,
+    tasks: Mutex<Option<mpsc::UnboundedSender<StreamTask>>>,
     running: Arc<AtomicUsize>,
     shared: SharedBox,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -89,7 +89,7 @@ impl Ingest {
         })?;
         Ok(Ingest {
             streams: Mutex::new(HashMap::new()),
-            tasks,
+            tasks: Mutex::new(Some(tasks)),
             running,
             shared: SharedBox(shared),
             thread: Mutex::new(Some(thread)),
@@ -133,7 +133,8 @@ impl Ingest {
                     handle.figures.clone(),
                 );
                 streams.insert(stream.clone(), handle);
-                if self.tasks.send(task).is_err() {
+                let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                if tasks.as_ref().is_none_or(|tasks| tasks.send(task).is_err()) {
                     tracing::error!(%stream, "the ingest thread is gone");
                 }
             }
@@ -149,12 +150,11 @@ impl Ingest {
         }
     }
 
-    /// Ends every task; what they hold goes to the writer before this returns.
-    pub fn stop(self) {
-        let Ingest { streams, tasks, thread, .. } = self;
-        drop(streams);
-        drop(tasks);
-        let handle = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Ends every task; what they hold goes to the writer before this returns. Blocks.
+    pub fn stop(&self) {
+        self.streams().clear();
+        drop(self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if handle.is_some_and(|handle| handle.join().is_err()) {
             tracing::error!("the ingest thread panicked");
         }

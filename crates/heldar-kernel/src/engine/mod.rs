@@ -4,5 +4,6 @@ pub mod indexer;
 pub mod ingest;
 pub mod journal;
 pub mod live_index;
+pub mod recovery;
 pub mod stream;
 pub mod supervisor;

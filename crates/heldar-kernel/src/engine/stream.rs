@@ -16,7 +16,7 @@ use heldar_ingest::{
 use heldar_media::{AccessUnit, TrackKind, TrackParams};
 use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::live_index::LiveIndex;
 
@@ -432,17 +432,5 @@ async fn changed_away(mut settings: watch::Receiver<StreamSettings>, before: Str
         if let Some(end) = end {
             return end;
         }
-    }
-}
-
-/// Waits at most this long for a session to say good-bye.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Lets the sessions of a stream end in order.
-pub async fn farewell(group: &retina::client::SessionGroup) {
-    match timeout(FAREWELL, group.await_teardown()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(error = %SessionError::from(error), "teardown"),
-        Err(_) => tracing::debug!("a camera does not answer the teardown"),
     }
 }

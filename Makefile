@@ -1,0 +1,34 @@
+# The whole project in a few words; `make help` lists them. Each target says here what it does, and scripts/ and xtask
+# hold how.
+
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+SHELL := /bin/bash
+BUILT := $(or $(CARGO_TARGET_DIR),target)/release
+
+.PHONY: help demo test check deny setup clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## install what is missing, build, start a server with four test cameras, print its address
+	@scripts/setup.sh demo
+	cargo build --release --locked -p heldar-server
+	$(BUILT)/heldar demo
+
+test: ## install what is missing, then everything that a change must pass
+	@scripts/setup.sh test
+	cargo run -q --locked -p xtask -- ci
+
+check: ## only the quick part of that: house rules, formatting, compiler warnings
+	cargo run -q --locked -p xtask -- check
+
+deny: ## licences, sources and known advisories of all dependencies (asks the network)
+	@scripts/setup.sh test
+	cargo run -q --locked -p xtask -- deny
+
+setup: ## install what building, running and testing need
+	@scripts/setup.sh test
+
+clean: ## remove what was built; recordings and settings stay
+	cargo clean

@@ -1,0 +1,224 @@
+//! The rule that every route carries, and the one decision made from it.
+//!
+//! A rule says which capability a route needs and how it treats principals that are limited to cameras (auth-system.md 10.2).
+//! What a rule says is decided here, before the handler; what needs a row (`Res`, `Filter`, `Body`, `Sub`) is decided by the
+//! store, which takes the scope with every read.
+
+use std::fmt;
+
+use heldar_base::{CameraId, Capability, Principal};
+
+use crate::ApiError;
+
+/// Who may come in at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Everyone, without a credential. No principal is resolved.
+    Public,
+    /// Every principal.
+    AnyPrincipal,
+    /// A principal with this capability.
+    Capability(Capability),
+}
+
+/// How a route treats a principal that is limited to cameras.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeRule {
+    /// The route shows nothing that belongs to a camera or to the whole box.
+    None,
+    /// The path parameter of this name is a camera, decided before anyone looks whether it exists.
+    Cam(&'static str),
+    /// The path names a resource whose camera the store knows; foreign and missing look the same.
+    Res,
+    /// A list of the rows of its cameras.
+    Filter,
+    /// The body names the cameras.
+    Body,
+    /// The stored list of cameras must lie inside the scope.
+    Sub,
+    /// The whole box: closed to limited principals.
+    Fleet,
+}
+
+/// The access rule of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Who may come in.
+    pub need: Need,
+    /// How the camera scope counts.
+    pub scope: ScopeRule,
+}
+
+impl Access {
+    /// Open to everyone.
+    pub const fn public() -> Self {
+        Access { need: Need::Public, scope: ScopeRule::None }
+    }
+
+    /// Open to every principal.
+    pub const fn any_principal(scope: ScopeRule) -> Self {
+        Access { need: Need::AnyPrincipal, scope }
+    }
+
+    /// Needs a capability; the route has nothing to do with cameras.
+    pub const fn unscoped(capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::None }
+    }
+
+    /// Needs a capability on the camera that the path parameter `{id}` names.
+    pub const fn cam(capability: Capability) -> Self {
+        Access::cam_in("id", capability)
+    }
+
+    /// Needs a capability on the camera that the path parameter of this name names.
+    pub const fn cam_in(parameter: &'static str, capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Cam(parameter) }
+    }
+
+    /// Needs a capability; the path names a resource.
+    pub const fn res(capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Res }
+    }
+
+    /// Needs a capability; a list of what is in scope.
+    pub const fn filter(capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Filter }
+    }
+
+    /// Needs a capability; the body names cameras.
+    pub const fn body(capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Body }
+    }
+
+    /// Needs a capability; a stored list of cameras must be in scope.
+    pub const fn sub(capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Sub }
+    }
+
+    /// Needs a capability and a principal that is not limited to cameras.
+    pub const fn fleet(capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Fleet }
+    }
+}
+
+impl Need {
+    /// Its name in the access matrix: `public`, `any`, or the capability.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Need::Public => "public",
+            Need::AnyPrincipal => "any",
+            Need::Capability(capability) => capability.as_str(),
+        }
+    }
+}
+
+impl ScopeRule {
+    /// Its name in the access matrix.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ScopeRule::None => "none",
+            ScopeRule::Cam(_) => "cam",
+            ScopeRule::Res => "res",
+            ScopeRule::Filter => "filter",
+            ScopeRule::Body => "body",
+            ScopeRule::Sub => "sub",
+            ScopeRule::Fleet => "fleet",
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.need.as_str(), self.scope.as_str())
+    }
+}
+
+/// Decides what can be decided without a row. `camera` is the text of the path parameter of a [`ScopeRule::Cam`] rule;
+/// the camera it names comes back, authorised.
+///
+/// # Errors
+/// 403 `missing_capability`, `fleet_only` or `out_of_scope`; 404 where an unlimited principal names what can be no camera.
+pub(crate) fn decide(
+    access: &Access,
+    principal: &Principal,
+    camera: Option<&str>,
+) -> Result<Option<CameraId>, ApiError> {
+    if let Need::Capability(capability) = access.need
+        && !principal.can(capability)
+    {
+        return Err(ApiError::missing_capability(capability));
+    }
+    match access.scope {
+        ScopeRule::Fleet if !principal.scope.is_all() => Err(ApiError::fleet_only()),
+        ScopeRule::Cam(_) => {
+            let id = camera.and_then(|text| CameraId::new(text).ok());
+            match id {
+                Some(id) => principal.scope.check(&id).map(|()| Some(id)).map_err(ApiError::from),
+                None if principal.scope.is_all() => Err(ApiError::not_found("camera")),
+                None => Err(ApiError::out_of_scope()),
+            }
+        }
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heldar_base::{PrincipalKind, Role, Scope};
+
+    use super::*;
+
+    fn principal(capabilities: &[Capability], cameras: Option<&[&str]>) -> Principal {
+        Principal {
+            kind: PrincipalKind::ApiKey,
+            id: "key_1".to_owned(),
+            name: "key".to_owned(),
+            role: Role::Integration,
+            capabilities: capabilities.iter().copied().collect(),
+            scope: match cameras {
+                None => Scope::All,
+                Some(list) => Scope::Cameras(list.iter().map(|c| CameraId::new(c).unwrap()).collect()),
+            },
+            credential: None,
+        }
+    }
+
+    fn check(
+        access: Access,
+        principal: &Principal,
+        camera: Option<&str>,
+        expect: Result<Option<&str>, &str>,
+    ) {
+        let got = decide(&access, principal, camera);
+        let got = match &got {
+            Ok(camera) => Ok(camera.as_ref().map(CameraId::as_str)),
+            Err(error) => Err(error.reason().map_or(error.code().as_str(), crate::Reason::as_str)),
+        };
+        assert_eq!(got, expect, "{access} {camera:?}");
+    }
+
+    #[test]
+    fn decisions() {
+        use Capability::{Admin, CameraRead, RegistryManage, SystemRead};
+        let reader = principal(&[CameraRead], None);
+        let limited = principal(&[CameraRead, SystemRead], Some(&["gate"]));
+        let nowhere = principal(&[CameraRead], Some(&[]));
+        let admin = principal(&[Admin], None);
+
+        check(Access::any_principal(ScopeRule::None), &nowhere, None, Ok(None));
+        check(Access::unscoped(RegistryManage), &reader, None, Err("missing_capability"));
+        check(Access::unscoped(RegistryManage), &admin, None, Ok(None));
+        check(Access::cam(CameraRead), &reader, Some("gate"), Ok(Some("gate")));
+        check(Access::cam(CameraRead), &reader, Some("No Camera"), Err("not_found"));
+        check(Access::cam(CameraRead), &limited, Some("gate"), Ok(Some("gate")));
+        check(Access::cam(CameraRead), &limited, Some("yard"), Err("out_of_scope"));
+        check(Access::cam(CameraRead), &limited, Some("No Camera"), Err("out_of_scope"));
+        check(Access::cam(CameraRead), &nowhere, Some("gate"), Err("out_of_scope"));
+        // The capability is asked first: a scope says nothing to those who may not do the thing anywhere.
+        check(Access::cam(RegistryManage), &limited, Some("yard"), Err("missing_capability"));
+        check(Access::fleet(SystemRead), &limited, None, Err("fleet_only"));
+        check(Access::fleet(SystemRead), &admin, None, Ok(None));
+        check(Access::filter(CameraRead), &nowhere, None, Ok(None));
+        check(Access::res(CameraRead), &limited, None, Ok(None));
+    }
+}

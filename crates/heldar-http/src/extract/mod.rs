@@ -1,0 +1,13 @@
+//! What handlers take out of a request, each with errors that name the field and never repeat the value.
+
+mod json;
+mod patch;
+mod path;
+mod query;
+mod reason;
+
+pub use json::{JSON_LIMIT_BYTES, Json, JsonUpTo};
+pub use patch::Patch;
+pub use path::Path;
+pub(crate) use query::pairs;
+pub use query::{Limit, Query};

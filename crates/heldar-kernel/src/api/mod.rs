@@ -1,0 +1,39 @@
+//! The HTTP API: routes with their access rules, request and answer types.
+//!
+//! Owns: shapes and status codes of the contract. Never: SQL, sockets, decisions that a service or a pure crate makes.
+//! Each module adds its routes to the table; there is no other way to a handler.
+
+pub mod cameras;
+pub mod clips;
+pub mod errors;
+pub mod events;
+pub mod footage;
+pub mod media;
+pub mod playback;
+pub mod sites;
+pub mod system;
+pub mod timeline;
+
+use std::sync::Arc;
+
+use heldar_http::RouteTable;
+
+use crate::kernel::Kernel;
+
+/// What handlers share.
+pub type Api = Arc<Kernel>;
+
+/// Every route.
+pub fn routes() -> RouteTable<Api> {
+    let mut table = RouteTable::new("Heldar", env!("CARGO_PKG_VERSION"));
+    cameras::routes(&mut table);
+    sites::routes(&mut table);
+    events::routes(&mut table);
+    footage::routes(&mut table);
+    timeline::routes(&mut table);
+    playback::routes(&mut table);
+    clips::routes(&mut table);
+    media::routes(&mut table);
+    system::routes(&mut table);
+    table
+}

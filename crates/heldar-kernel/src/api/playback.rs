@@ -1,0 +1,8 @@
+//! Playback sessions and the virtual file.
+
+use heldar_http::RouteTable;
+
+use super::Api;
+
+/// Adds the routes.
+pub fn routes(_table: &mut RouteTable<Api>) {}

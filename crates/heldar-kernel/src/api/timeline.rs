@@ -1,0 +1,8 @@
+//! Several cameras on one timeline.
+
+use heldar_http::RouteTable;
+
+use super::Api;
+
+/// Adds the routes.
+pub fn routes(_table: &mut RouteTable<Api>) {}

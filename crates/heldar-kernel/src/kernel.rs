@@ -1,0 +1,511 @@
+//! Everything that runs, put together: started, stopped, and told of cameras.
+//!
+//! Owns: the order of start and stop. Start: folders, store, recovery, writer, ingest, supervision. Stop is the reverse:
+//! sessions end, fragments are written, files are sealed and synced, rows are committed, the store is closed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use heldar_base::{
+    CameraId, Cause, Clock as _, Micros, NotWanted, ReasonClass, Scope, StreamId, StreamKind, WallTime,
+};
+use heldar_config::{DatabaseTarget, Settings};
+use heldar_disk::{Disk, OsDisk, SegmentWriter, Tag, WriterConfig};
+use heldar_ingest::{AddressGuard, SessionError, Source, SystemClock, TransportPolicy};
+use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
+use heldar_store::op::{DeleteSetting, PutSetting};
+use heldar_store::{
+    Camera, CameraQuery, CameraStatus, DatabaseUrl, Gap, RtspTransport, Store, StoreConfig, StoreError,
+    TimeRange,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::address::{self, VendorTemplates, Whereabouts};
+use crate::engine::indexer::{Indexer, StreamNumbers};
+use crate::engine::ingest::Ingest;
+use crate::engine::journal::{Entry, Journal};
+use crate::engine::live_index::LiveIndex;
+use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport};
+use crate::engine::stream::{Shared, StreamSettings};
+use crate::engine::supervisor::{Supervisor, WatchSeed};
+use crate::secrets::{Sealer, SecretError};
+
+/// Key of the setting that tells a clean stop.
+const STOPPED_AT: &str = "server_stopped_at";
+/// Time between writes of statuses that changed.
+const PERSIST: Duration = Duration::from_secs(5);
+
+/// Why the kernel did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailure {
+    /// A folder cannot be used.
+    #[error("the {what} folder cannot be used: {source}")]
+    Folder {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database URL is not one.
+    #[error("the database URL cannot be used: {0}")]
+    DatabaseUrl(#[from] heldar_store::UrlError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+    /// Recovery failed.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// Stored secrets cannot be used with the keys given.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A thread cannot be created.
+    #[error("a thread cannot be created: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The running system.
+pub struct Kernel {
+    /// The configuration.
+    pub settings: Settings,
+    /// When it was started.
+    pub started_at: WallTime,
+    /// The host's clocks.
+    pub clock: SystemClock,
+    /// The store.
+    pub store: Store,
+    /// The recordings folder.
+    pub disk: Arc<dyn Disk>,
+    /// Segments that the store does not fully know.
+    pub live: Arc<LiveIndex>,
+    /// Numbers of streams.
+    pub numbers: Arc<StreamNumbers>,
+    /// Events and gaps on their way.
+    pub journal: Arc<Journal>,
+    /// States of cameras.
+    pub supervisor: Arc<Supervisor>,
+    /// The segment writer.
+    pub writer: Arc<SegmentWriter<Tag>>,
+    /// The streams.
+    pub ingest: Ingest,
+    /// Vendor templates in force.
+    pub templates: VendorTemplates,
+    /// Seals and opens secrets.
+    pub sealer: Sealer,
+    /// Which addresses cameras may have.
+    pub guard: Arc<CameraGuard>,
+    /// What recovery did.
+    pub recovered: RecoveryReport,
+    indexer: Arc<Indexer>,
+    tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Policy CAMERA of the egress guard: private addresses are allowed, those that no camera has are not.
+#[derive(Debug)]
+pub struct CameraGuard {
+    deny: Vec<heldar_config::Cidr>,
+}
+
+impl AddressGuard for CameraGuard {
+    fn allows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let forbidden = match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast(),
+            // fe80::/10 is link-local.
+            IpAddr::V6(v6) => v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80,
+        };
+        !forbidden && !heldar_config::contains(&self.deny, address)
+    }
+}
+
+impl Kernel {
+    /// Opens everything, recovers, and starts every camera.
+    ///
+    /// # Errors
+    /// [`StartFailure`]; nothing runs then.
+    pub async fn start(settings: Settings) -> Result<Arc<Self>, StartFailure> {
+        let clock = SystemClock::new();
+        let disk = open_disk(&settings)?;
+        let store = open_store(&settings, clock.wall()).await?;
+        let sealer = Sealer::open(&settings.secrets, &store, clock.wall()).await?;
+        let streams = store.streams(&Scope::All).await?;
+        let recovered = Recovery::new(store.clone(), disk.clone(), clock.wall()).run(&streams).await?;
+        let numbers = Arc::new(StreamNumbers::default());
+        for stream in streams {
+            numbers.insert(stream.id, stream.stream_no);
+        }
+        let live = Arc::new(LiveIndex::new());
+        let journal = Arc::new(Journal::new(clock));
+        let supervisor = Arc::new(Supervisor::new(journal.clone(), clock, settings.recorder.fragment));
+        let sink = live.clone();
+        let config = WriterConfig {
+            sync_interval: settings.recorder.sync_interval.to_std(),
+            ..WriterConfig::default()
+        };
+        let writer = SegmentWriter::start(disk.clone(), config, move |completion| sink.completed(completion))
+            .map_err(StartFailure::Thread)?;
+        let writer = Arc::new(writer);
+        let guard = Arc::new(CameraGuard { deny: settings.egress.deny.clone() });
+        let (reports, inbox) = mpsc::unbounded_channel();
+        let shared = Shared {
+            clock,
+            writer: writer.clone(),
+            live: live.clone(),
+            keys: Arc::new(AtomicU64::new(1)),
+            guard: guard.clone(),
+            reports,
+        };
+        let ingest = Ingest::start(shared).map_err(StartFailure::Thread)?;
+        let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
+        let templates = load_templates(&settings);
+        let kernel = Arc::new(Kernel {
+            started_at: clock.wall(),
+            settings,
+            clock,
+            store,
+            disk,
+            live,
+            numbers,
+            journal,
+            supervisor,
+            writer,
+            ingest,
+            templates,
+            sealer,
+            guard,
+            recovered,
+            indexer,
+            tasks: std::sync::Mutex::default(),
+        });
+        kernel.start_cameras().await?;
+        kernel.start_tasks(inbox);
+        Ok(kernel)
+    }
+
+    async fn start_cameras(&self) -> Result<(), StoreError> {
+        let stopped = self.store.settings(&Scope::All).await?.into_iter().find(|s| s.key == STOPPED_AT);
+        let down = Down::of(stopped.map(|s| s.updated_at), &self.clock);
+        self.store.write(DeleteSetting { key: STOPPED_AT.to_owned() }).await?;
+        let mut open_gaps = self.store.open_gaps(&Scope::All).await?;
+        let statuses = self.store.statuses(&Scope::All).await?;
+        let mut after = None;
+        loop {
+            let page = self.store.cameras(&Scope::All, &CameraQuery::default(), after.as_ref(), 500).await?;
+            for camera in &page.rows {
+                let at = open_gaps.iter().position(|gap| gap.camera == camera.id);
+                let gap = at.map(|at| open_gaps.swap_remove(at));
+                let status = statuses.iter().find(|status| status.camera == camera.id).cloned();
+                let seed = self.seed(camera, status, gap, down).await?;
+                self.supervisor.watch(&camera.id, seed);
+                self.apply(camera).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where the watch of a camera takes up.
+    async fn seed(
+        &self,
+        camera: &Camera,
+        stored: Option<CameraStatus>,
+        open_gap: Option<Gap>,
+        down: Down,
+    ) -> Result<WatchSeed, StoreError> {
+        let stream = StreamId::new(camera.id.clone(), camera.fields.record_stream);
+        // The change that holds now comes first.
+        let from_now = TimeRange { from: Some(self.clock.wall()), to: None };
+        let history = self.store.wanted_history(&Scope::All, &camera.id, from_now, None, 1).await?;
+        let resume = match history.rows.first() {
+            Some(change) if change.reason.is_none() => {
+                let last = self.store.last_segment(&Scope::All, &stream).await?;
+                let covered = last.map_or(change.at, |segment| segment.end.max(change.at));
+                Some((covered, down.cause(covered)))
+            }
+            _ => None,
+        };
+        Ok(WatchSeed { stream, config: self.status_config(camera), stored, resume, open_gap })
+    }
+
+    fn status_config(&self, camera: &Camera) -> StatusConfig {
+        let segment = i64::from(camera.fields.segment_seconds.max(10));
+        StatusConfig {
+            debounce: self.settings.recorder.offline_debounce,
+            stale: Micros::from_secs((3 * segment).max(30)),
+        }
+    }
+
+    fn start_tasks(
+        self: &Arc<Self>,
+        mut inbox: mpsc::UnboundedReceiver<(StreamId, crate::engine::stream::StreamReport)>,
+    ) {
+        let mut tasks = Vec::new();
+        tasks.push(tokio::spawn(self.indexer.clone().run()));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move { kernel.journal.run(&kernel.store).await }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            while let Some((stream, report)) = inbox.recv().await {
+                kernel.supervisor.report(&stream, report);
+            }
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut round = 0u32;
+            loop {
+                tick.tick().await;
+                for note in kernel.live.take_notes() {
+                    kernel.supervisor.note(note);
+                }
+                round = round.wrapping_add(1);
+                if round.is_multiple_of(4) {
+                    kernel.supervisor.tick();
+                }
+                if round.is_multiple_of(u32::try_from(PERSIST.as_millis() / 250).unwrap_or(20)) {
+                    kernel.persist_statuses();
+                }
+            }
+        }));
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
+    }
+
+    fn persist_statuses(&self) {
+        let statuses = self.supervisor.take_persistent();
+        if !statuses.is_empty() {
+            self.journal.push(Entry::Statuses(statuses));
+        }
+    }
+
+    /// Whether recording of a camera is wanted.
+    pub fn wanted(&self, camera: &Camera) -> Result<(), NotWanted> {
+        if !camera.fields.enabled {
+            Err(NotWanted::CameraDisabled)
+        } else if !self.settings.recorder.enabled {
+            Err(NotWanted::RecorderOff)
+        } else if !camera.fields.record_enabled {
+            Err(NotWanted::RecordingDisabled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tells everything that runs of a camera as it is now: a new one, an edited one, or one found at start.
+    ///
+    /// # Errors
+    /// The store gave no numbers for its streams.
+    pub async fn apply(&self, camera: &Camera) -> Result<(), StoreError> {
+        let wanted = self.wanted(camera);
+        let recorded = StreamId::new(camera.id.clone(), camera.fields.record_stream);
+        if self.supervisor.view(&camera.id).is_none() {
+            let seed = self.seed(camera, None, None, Down::Not).await?;
+            self.supervisor.watch(&camera.id, seed);
+        } else {
+            let config = self.status_config(camera);
+            let seed =
+                WatchSeed { stream: recorded.clone(), config, stored: None, resume: None, open_gap: None };
+            self.supervisor.watch(&camera.id, seed);
+        }
+        let at = self.clock.wall();
+        self.journal.push(Entry::Wanted { camera: camera.id.clone(), at, reason: wanted.err() });
+        self.supervisor.wanted(&camera.id, wanted);
+        for kind in [StreamKind::Main, StreamKind::Sub] {
+            let stream = StreamId::new(camera.id.clone(), kind);
+            let record = wanted.is_ok()
+                && (kind == camera.fields.record_stream
+                    || (kind == StreamKind::Sub && camera.fields.record_sub));
+            if record {
+                self.numbers.ensure(&self.store, &stream).await?;
+            }
+            self.ingest.apply(&stream, self.stream_settings(camera, kind, record));
+        }
+        if let Some(handle) = self.ingest.get(&recorded) {
+            self.supervisor.figures(&camera.id, handle.figures);
+        }
+        Ok(())
+    }
+
+    /// Ends everything that runs for a camera.
+    pub fn dismiss(&self, camera: &CameraId) {
+        for kind in [StreamKind::Main, StreamKind::Sub] {
+            let stream = StreamId::new(camera.clone(), kind);
+            self.ingest.remove(&stream);
+            self.numbers.remove(&stream);
+        }
+        self.supervisor.forget(camera);
+    }
+
+    /// Where a camera is, its secrets opened.
+    ///
+    /// # Errors
+    /// A secret that cannot be opened.
+    pub fn whereabouts(&self, camera: &Camera) -> Result<Whereabouts, SecretError> {
+        let fields = &camera.fields;
+        let open = |column, value: &Option<heldar_base::Secret<String>>| {
+            value
+                .as_ref()
+                .map(|sealed| self.sealer.open_value("camera", column, camera.id.as_str(), sealed))
+                .transpose()
+        };
+        Ok(Whereabouts {
+            vendor: fields.vendor.clone(),
+            address: fields.address.clone(),
+            port: fields.rtsp_port,
+            channel: fields.channel,
+            username: fields.username.clone(),
+            password: open("password", &fields.password)?,
+            main_url: open("main_stream_url", &fields.main_stream_url)?,
+            sub_url: open("sub_stream_url", &fields.sub_stream_url)?,
+        })
+    }
+
+    /// Where one of a camera's streams comes from.
+    ///
+    /// # Errors
+    /// Class `config`: no address, or one that cannot be used.
+    pub fn source(&self, camera: &Camera, kind: StreamKind) -> Result<Source, SessionError> {
+        let config = |text: &str| SessionError::new(ReasonClass::Config, text);
+        let at = self.whereabouts(camera).map_err(|error| config(&error.to_string()))?;
+        let url = address::stream_url(&at, kind, &self.templates)
+            .ok_or_else(|| config("no stream address: set a stream URL, or vendor and address"))?;
+        let split = address::split_url(url.expose()).map_err(|error| config(&error.to_string()))?;
+        Ok(Source {
+            url: split.url,
+            username: split.username.or_else(|| at.username.clone()),
+            password: split.password.or_else(|| at.password.clone()),
+            transport: match camera.fields.rtsp_transport {
+                RtspTransport::Auto => TransportPolicy::Auto,
+                RtspTransport::Tcp => TransportPolicy::Tcp,
+                RtspTransport::Udp => TransportPolicy::Udp,
+            },
+        })
+    }
+
+    fn stream_settings(&self, camera: &Camera, kind: StreamKind, record: bool) -> StreamSettings {
+        let fields = &camera.fields;
+        let segment = Micros::from_secs(i64::from(fields.segment_seconds));
+        StreamSettings {
+            source: self.source(camera, kind).map(Arc::new),
+            run: record,
+            record,
+            recorder: RecorderConfig {
+                segment,
+                stagger: stagger(&camera.id, segment),
+                fragment: self.settings.recorder.fragment,
+                fragment_bytes: 8 << 20,
+                audio: if fields.record_audio { AudioPolicy::Keep } else { AudioPolicy::Leave },
+            },
+            stall: self.settings.recorder.stall.to_std(),
+            edits: camera.revision.unsigned_abs(),
+        }
+    }
+
+    /// Ends everything in order. What was received is on disk and in the store afterwards.
+    pub async fn stop(self: &Arc<Self>) {
+        let kernel = self.clone();
+        let stopped = tokio::task::spawn_blocking(move || {
+            kernel.ingest.stop();
+            kernel.writer.stop();
+        });
+        if stopped.await.is_err() {
+            tracing::error!("streams did not end in order");
+        }
+        for note in self.live.take_notes() {
+            self.supervisor.note(note);
+        }
+        for task in self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        self.persist_statuses();
+        if let Err(error) = self.indexer.flush().await {
+            tracing::warn!(%error, "segments were not indexed; the next start does it");
+        }
+        if let Err(error) = self.journal.flush(&self.store).await {
+            tracing::warn!(%error, "events were not stored");
+        }
+        let now = self.clock.wall();
+        let mark = PutSetting { key: STOPPED_AT.to_owned(), value: now.to_string(), now };
+        if let Err(error) = self.store.write(mark).await {
+            tracing::warn!(%error, "the stop was not noted");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Up to half a segment, the same for a camera at every start, so that cameras do not rotate together.
+fn stagger(camera: &CameraId, segment: Micros) -> Micros {
+    let hash = spread(camera.as_str().as_bytes());
+    Micros(segment.0 / 2 * i64::from(hash % 1000) / 1000)
+}
+
+/// FNV-1a; spreads ids, nothing more.
+fn spread(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// What kept the server away until now.
+#[derive(Clone, Copy, Debug)]
+enum Down {
+    /// Nothing: it has been running.
+    Not,
+    /// It was stopped in order.
+    Stopped,
+    /// It ended without order; the machine is up since then.
+    Unclean { up_since: Option<WallTime> },
+}
+
+impl Down {
+    fn of(stopped_at: Option<WallTime>, clock: &SystemClock) -> Self {
+        match stopped_at {
+            Some(_) => Down::Stopped,
+            None => Down::Unclean { up_since: heldar_disk::uptime().map(|up| clock.wall() - up) },
+        }
+    }
+
+    /// The cause of the hole after footage that ends at `covered`.
+    fn cause(self, covered: WallTime) -> Cause {
+        match self {
+            Down::Not => Cause::Starting,
+            Down::Stopped => Cause::ServerStopped,
+            Down::Unclean { up_since: Some(up) } if up > covered => Cause::HostDown,
+            Down::Unclean { .. } => Cause::ServerCrashed,
+        }
+    }
+}
+
+fn open_disk(settings: &Settings) -> Result<Arc<dyn Disk>, StartFailure> {
+    let folder = |what| move |source| StartFailure::Folder { what, source };
+    std::fs::create_dir_all(&settings.storage.data_dir).map_err(folder("data"))?;
+    std::fs::create_dir_all(&settings.storage.clips_dir).map_err(folder("clips"))?;
+    let disk = OsDisk::new(&settings.storage.recordings_dir).map_err(folder("recordings"))?;
+    Ok(Arc::new(disk))
+}
+
+async fn open_store(settings: &Settings, now: WallTime) -> Result<Store, StartFailure> {
+    let url = match &settings.database.target {
+        DatabaseTarget::Sqlite(path) => DatabaseUrl::Sqlite(path.clone()),
+        DatabaseTarget::Postgres(url) => DatabaseUrl::Postgres(url.clone()),
+    };
+    Ok(Store::open(StoreConfig { url, max_connections: settings.database.max_connections, now }).await?)
+}
+
+fn load_templates(settings: &Settings) -> VendorTemplates {
+    let mut templates = VendorTemplates::builtin();
+    let Some(path) = &settings.cameras.vendor_templates else { return templates };
+    match std::fs::read_to_string(path).map(|text| templates.merge_json(&text)) {
+        Ok(Ok(faults)) => {
+            for fault in faults {
+                tracing::warn!(%fault, "skipped");
+            }
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "the vendor template file is no JSON array"),
+        Err(error) => tracing::warn!(%error, "the vendor template file cannot be read"),
+    }
+    templates
+}

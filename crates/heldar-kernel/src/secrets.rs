@@ -1,0 +1,211 @@
+//! Secrets at rest.
+//!
+//! Owns: the sealed form `enc:v2:<key id>:` + base64(nonce, AES-256-GCM ciphertext, tag), with table, column and row id as
+//! associated data, so that a value moved to another row does not open. Without a key secrets are kept in clear. Never:
+//! shows a value or a key.
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use heldar_base::{Scope, Secret, WallTime};
+use heldar_config::SecretKeys;
+use heldar_store::op::PutSetting;
+use heldar_store::{Store, StoreError};
+use hkdf::Hkdf;
+use sha2::{Digest as _, Sha256};
+
+/// Key of the setting that holds the id of the key in use.
+const KEY_ID: &str = "secret_key_id";
+const V1: &str = "enc:v1:";
+const V2: &str = "enc:v2:";
+
+/// A secret cannot be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The store holds secrets of a key that was not given.
+    #[error(
+        "the store's secrets are sealed with key {0}: set HELDAR_SECRET_KEY or HELDAR_SECRET_KEY_OLD to it"
+    )]
+    WrongKey(String),
+    /// A value cannot be opened with the keys given.
+    #[error("a stored secret cannot be opened with the keys given")]
+    Unreadable,
+    /// The system gives no randomness.
+    #[error("no random bytes for sealing")]
+    Random,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+struct Key {
+    id: String,
+    cipher: Aes256Gcm,
+    /// For values of the first version, which were sealed with the key itself.
+    raw: Aes256Gcm,
+}
+
+impl Key {
+    fn new(key: &Secret<[u8; 32]>) -> Self {
+        let digest = Sha256::digest(key.expose());
+        let id = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let mut subkey = [0u8; 32];
+        let expanded = Hkdf::<Sha256>::new(None, key.expose()).expand(b"heldar secrets at rest", &mut subkey);
+        debug_assert!(expanded.is_ok(), "32 bytes are a valid length of HKDF output");
+        let cipher = Aes256Gcm::new(&subkey.into());
+        zeroize::Zeroize::zeroize(&mut subkey);
+        Key { id, cipher, raw: Aes256Gcm::new(key.expose().into()) }
+    }
+}
+
+/// Seals and opens secrets.
+pub struct Sealer {
+    current: Option<Key>,
+    old: Option<Key>,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("key", &self.current.as_ref().map(|key| &key.id))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// Takes the keys of the configuration and checks them against the key that the store has recorded.
+    ///
+    /// # Errors
+    /// [`SecretError::WrongKey`] when the recorded key is not among them.
+    pub async fn open(keys: &SecretKeys, store: &Store, now: WallTime) -> Result<Self, SecretError> {
+        let sealer =
+            Sealer { current: keys.current.as_ref().map(Key::new), old: keys.old.as_ref().map(Key::new) };
+        let recorded =
+            store.settings(&Scope::All).await?.into_iter().find(|s| s.key == KEY_ID).map(|s| s.value);
+        if let Some(recorded) = &recorded
+            && sealer.keys().all(|key| key.id != *recorded)
+        {
+            return Err(SecretError::WrongKey(recorded.clone()));
+        }
+        if let Some(current) = &sealer.current
+            && recorded.is_none()
+        {
+            store.write(PutSetting { key: KEY_ID.to_owned(), value: current.id.clone(), now }).await?;
+        }
+        Ok(sealer)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.current.iter().chain(&self.old)
+    }
+
+    /// True when secrets are sealed.
+    pub fn seals(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The form in which a secret is stored.
+    ///
+    /// # Errors
+    /// [`SecretError::Random`].
+    pub fn seal_value(
+        &self,
+        table: &str,
+        column: &str,
+        row: &str,
+        value: &Secret<String>,
+    ) -> Result<Secret<String>, SecretError> {
+        let Some(key) = &self.current else { return Ok(value.clone()) };
+        let mut nonce = [0u8; 12];
+        getrandom::fill(&mut nonce).map_err(|_| SecretError::Random)?;
+        let aad = associated(table, column, row);
+        let payload = Payload { msg: value.expose().as_bytes(), aad: aad.as_bytes() };
+        let sealed = key.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SecretError::Random)?;
+        let mut bytes = nonce.to_vec();
+        bytes.extend_from_slice(&sealed);
+        Ok(Secret::new(format!("{V2}{}:{}", key.id, STANDARD.encode(bytes))))
+    }
+
+    /// Opens a stored secret.
+    ///
+    /// # Errors
+    /// [`SecretError::Unreadable`]: no key opens it, or it belongs to another row.
+    pub fn open_value(
+        &self,
+        table: &str,
+        column: &str,
+        row: &str,
+        stored: &Secret<String>,
+    ) -> Result<Secret<String>, SecretError> {
+        let text = stored.expose();
+        if let Some(rest) = text.strip_prefix(V2) {
+            let (id, coded) = rest.split_once(':').ok_or(SecretError::Unreadable)?;
+            let aad = associated(table, column, row);
+            let key = self.keys().find(|key| key.id == id).ok_or(SecretError::Unreadable)?;
+            return decrypt(&key.cipher, coded, aad.as_bytes());
+        }
+        if let Some(coded) = text.strip_prefix(V1) {
+            return self
+                .keys()
+                .find_map(|key| decrypt(&key.raw, coded, b"").ok())
+                .ok_or(SecretError::Unreadable);
+        }
+        Ok(stored.clone())
+    }
+}
+
+fn associated(table: &str, column: &str, row: &str) -> String {
+    format!("{table}/{column}/{row}")
+}
+
+fn decrypt(cipher: &Aes256Gcm, coded: &str, aad: &[u8]) -> Result<Secret<String>, SecretError> {
+    let bytes = STANDARD.decode(coded).map_err(|_| SecretError::Unreadable)?;
+    let (nonce, sealed) = bytes.split_first_chunk::<12>().ok_or(SecretError::Unreadable)?;
+    let opened = cipher
+        .decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad })
+        .map_err(|_| SecretError::Unreadable)?;
+    String::from_utf8(opened).map(Secret::new).map_err(|_| SecretError::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer(current: Option<u8>, old: Option<u8>) -> Sealer {
+        let key = |seed: u8| Key::new(&Secret::new([seed; 32]));
+        Sealer { current: current.map(key), old: old.map(key) }
+    }
+
+    #[test]
+    fn a_secret_opens_in_its_own_place_only() {
+        let sealer = sealer(Some(1), None);
+        let value = Secret::new("p@ss".to_owned());
+        let sealed = sealer.seal_value("camera", "password", "gate", &value).unwrap();
+        assert!(sealed.expose().starts_with(V2) && !sealed.expose().contains("p@ss"));
+        assert_eq!(sealer.open_value("camera", "password", "gate", &sealed).unwrap(), value);
+        assert!(sealer.open_value("camera", "password", "door", &sealed).is_err());
+        assert!(sealer.open_value("camera", "main_stream_url", "gate", &sealed).is_err());
+    }
+
+    #[test]
+    fn an_old_key_opens_and_a_foreign_one_does_not() {
+        let value = Secret::new("x".to_owned());
+        let sealed = sealer(Some(1), None).seal_value("camera", "password", "gate", &value).unwrap();
+        assert_eq!(
+            sealer(Some(2), Some(1)).open_value("camera", "password", "gate", &sealed).unwrap(),
+            value
+        );
+        assert!(sealer(Some(2), None).open_value("camera", "password", "gate", &sealed).is_err());
+        assert!(sealer(None, None).open_value("camera", "password", "gate", &sealed).is_err());
+    }
+
+    #[test]
+    fn without_a_key_secrets_stay_as_they_are() {
+        let value = Secret::new("x".to_owned());
+        let sealer = sealer(None, None);
+        let stored = sealer.seal_value("camera", "password", "gate", &value).unwrap();
+        assert_eq!((stored.expose(), sealer.seals()), (value.expose(), false));
+        assert_eq!(sealer.open_value("camera", "password", "gate", &stored).unwrap(), value);
+    }
+}

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Installs what Heldar needs on Debian or Ubuntu, and nothing that is already there:
+#   scripts/setup.sh demo   to build and run it
+#   scripts/setup.sh test   that, and what the tests need
+# Uses apt-get only when a package is missing, and sudo only when not root. With everything in place it needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# An entry is PACKAGE, or PACKAGE=COMMAND where any copy of the command will do.
+build=(build-essential=cc pkg-config=pkg-config cmake=cmake clang=clang curl=curl ca-certificates libopus-dev)
+demo=(ffmpeg=ffprobe)
+tests=(
+    # cameras and readers that are not ours
+    gstreamer1.0-tools=gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+    gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gst-rtsp-server-1.0
+    # the browser, and what drives it
+    nodejs=node npm=npm
+    # the second database, a clock that steps
+    postgresql libfaketime faketime=faketime
+)
+# Real street footage; left out where the distribution has none.
+footage=opencv-doc
+deny_version=0.20.2
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" </dev/null; }
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+offered() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
+
+# Packages of the given entries that are not there, one a line.
+missing() {
+    local entry command
+    for entry in "$@"; do
+        command=${entry#*=}
+        if [ "$command" != "$entry" ] && has "$command"; then continue; fi
+        installed "${entry%%=*}" || printf '%s\n' "${entry%%=*}"
+    done
+}
+
+# Debian names the browser chromium, Ubuntu chromium-browser.
+missing_browser() {
+    if has chromium || has chromium-browser || has google-chrome; then return; fi
+    if offered chromium; then echo chromium; else echo chromium-browser; fi
+}
+
+missing_footage() {
+    if ! installed "$footage" && offered "$footage"; then echo "$footage"; fi
+}
+
+# Everything that is not there for the given goal. Needs fresh package lists to be sure of names.
+wanted() {
+    case $1 in
+    demo) missing "${build[@]}" "${demo[@]}" ;;
+    test) missing "${build[@]}" "${demo[@]}" "${tests[@]}"; missing_browser; missing_footage ;;
+    esac
+}
+
+packages() {
+    local names
+    mapfile -t names < <(wanted "$1")
+    if [ ${#names[@]} -eq 0 ]; then return; fi
+    if ! has apt-get; then
+        say "this is neither Debian nor Ubuntu; going on without what these packages hold: ${names[*]}"
+        return
+    fi
+    if [ "$(id -u)" -ne 0 ] && ! has sudo; then die "as root, install: ${names[*]}"; fi
+    say "installing ${names[*]}"
+    apt update || say "package lists could not be refreshed"
+    mapfile -t names < <(wanted "$1")
+    no_database_of_our_own "${names[@]}"
+    apt install -y --no-install-recommends "${names[@]}" || die "could not install: ${names[*]}"
+}
+
+# The tests start private clusters; a main one would only take a port and memory. Left alone where PostgreSQL is in use.
+no_database_of_our_own() {
+    local folder=/etc/postgresql-common/createcluster.d
+    case " $* " in *" postgresql "*) ;; *) return ;; esac
+    as_root mkdir -p "$folder"
+    echo 'create_main_cluster = false' | as_root tee "$folder/heldar.conf" >/dev/null
+}
+
+rust() {
+    local channel oldest
+    channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    if ! has rustup && ! new_enough "$oldest"; then
+        say "installing Rust by rustup"
+        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+            sh -s -- -y -q --no-modify-path --profile minimal --default-toolchain none ||
+            die "Rust $oldest or newer is needed, and rustup could not be installed"
+    fi
+    if ! { cargo --version && cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1; then
+        has rustup || die "clippy and rustfmt for $(rustc --version) are needed"
+        rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt
+    fi
+}
+
+# Whether a rustc that did not come by rustup is at least version $1.
+new_enough() {
+    local version
+    has cargo && version=$(rustc --version 2>/dev/null | cut -d' ' -f2) || return 1
+    [ "$(printf '%s\n%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ]
+}
+
+# Checks licences in the tests; without it they leave that out and say so.
+deny() {
+    if has cargo-deny; then return; fi
+    say "installing cargo-deny"
+    CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --version "$deny_version" cargo-deny </dev/null ||
+        say "cargo-deny could not be installed; licences will not be checked"
+}
+
+goal=${1:-}
+case $goal in
+demo) packages demo; rust ;;
+test) packages test; rust; deny ;;
+*) die "usage: scripts/setup.sh demo|test" ;;
+esac
+say "ready for make $goal"

@@ -1,0 +1,117 @@
+//! The steps of CI, in the order that fails soonest.
+//!
+//! Owns: which checks a change must pass. Never: set-up of the machine; that is `scripts/setup.sh`.
+
+use crate::{say, tidy};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// One check.
+pub(crate) struct Step {
+    name: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// A function of this crate.
+    Here(fn() -> Result<(), String>),
+    /// Arguments of cargo.
+    Cargo(&'static [&'static str]),
+    /// Arguments of a cargo command that may be missing: then the step is left out, and says so.
+    CargoIfInstalled(&'static [&'static str]),
+}
+
+/// What takes a minute: house rules, formatting, warnings of the compiler and of clippy.
+pub(crate) fn quick() -> Vec<Step> {
+    let clippy = &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    vec![
+        Step { name: "tidy", work: Work::Here(tidy::command) },
+        Step { name: "format", work: Work::Cargo(&["fmt", "--all", "--check"]) },
+        Step { name: "clippy", work: Work::Cargo(clippy) },
+    ]
+}
+
+/// Everything a change must pass.
+pub(crate) fn all() -> Vec<Step> {
+    let mut steps = quick();
+    steps.push(Step { name: "licences and sources", work: Work::CargoIfInstalled(DENY_OFFLINE) });
+    steps.push(Step { name: "tests", work: Work::Cargo(&["test", "--locked", "--workspace"]) });
+    steps
+}
+
+/// Licences, sources and known advisories. The advisories come from the network.
+pub(crate) fn deny() -> Vec<Step> {
+    vec![
+        Step { name: "licences and sources", work: Work::Cargo(DENY_OFFLINE) },
+        Step { name: "advisories", work: Work::Cargo(&["deny", "--locked", "check", "advisories"]) },
+    ]
+}
+
+const DENY_OFFLINE: &[&str] = &["deny", "--locked", "check", "licenses", "bans", "sources"];
+
+/// Runs steps until one fails, then lists how long each took.
+///
+/// # Errors
+/// The name of the step that failed.
+pub(crate) fn run(steps: &[Step]) -> Result<(), String> {
+    let mut times = String::new();
+    for step in steps {
+        say(&format!("== {}\n", step.name));
+        let start = Instant::now();
+        step.work.run().map_err(|why| format!("{times}{}: {why}", step.name))?;
+        times.push_str(&format!("{:>6.0} s  {}\n", start.elapsed().as_secs_f64(), step.name));
+    }
+    say(&times);
+    Ok(())
+}
+
+impl Work {
+    fn run(&self) -> Result<(), String> {
+        match self {
+            Self::Here(check) => check(),
+            Self::Cargo(arguments) => cargo(arguments),
+            Self::CargoIfInstalled(arguments) => {
+                let command = arguments.first().copied().unwrap_or_default();
+                if cargo_has(command) {
+                    return cargo(arguments);
+                }
+                say(&format!("left out: cargo-{command} is not installed\n"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    let status = Command::new("cargo").args(arguments).status().map_err(|e| format!("cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed ({status})", arguments.join(" "))) }
+}
+
+fn cargo_has(command: &str) -> bool {
+    let mut probe = Command::new("cargo");
+    probe.args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    probe.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_ends_the_run_and_is_named() {
+        fn never() -> Result<(), String> {
+            panic!("runs after a failed step");
+        }
+        let failing = Step { name: "first", work: Work::Here(|| Err("no".to_owned())) };
+        let after = Step { name: "second", work: Work::Here(never) };
+        assert_eq!(run(&[failing, after]), Err("first: no".to_owned()));
+    }
+
+    #[test]
+    fn a_missing_cargo_command_is_left_out() {
+        let step = Step { name: "x", work: Work::CargoIfInstalled(&["no-such-command"]) };
+        assert_eq!(run(&[step]), Ok(()));
+        let step = Step { name: "x", work: Work::Cargo(&["no-such-command"]) };
+        assert!(run(&[step]).is_err());
+    }
+}
