@@ -5,5 +5,6 @@ pub mod address;
 pub mod api;
 pub mod engine;
 pub mod footage;
+pub mod front;
 pub mod kernel;
 pub mod secrets;

@@ -19,7 +19,8 @@ const FRIENDLY_MS: [i64; 32] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, // below a second
     1_000, 2_000, 5_000, 10_000, 15_000, 20_000, 30_000, // seconds
     60_000, 120_000, 180_000, 300_000, 600_000, 900_000, 1_200_000, 1_800_000, // minutes
-    3_600_000, 7_200_000, 10_800_000, 14_400_000, 21_600_000, 28_800_000, 43_200_000, 86_400_000, // hours
+    3_600_000, 7_200_000, 10_800_000, 14_400_000, 21_600_000, 28_800_000, 43_200_000,
+    86_400_000, // hours
 ];
 
 /// How finely a window is divided.
@@ -44,7 +45,9 @@ pub enum GridError {
     #[error("{0} buckets a camera are too many, at most 5000 are answered: raise `resolution`")]
     TooManyBuckets(u64),
     /// Too many buckets in all.
-    #[error("{0} buckets in all are too many, at most 500000 are answered: raise `resolution` or name fewer cameras")]
+    #[error(
+        "{0} buckets in all are too many, at most 500000 are answered: raise `resolution` or name fewer cameras"
+    )]
     TooManyInAll(u64),
 }
 

@@ -106,7 +106,8 @@ pub enum State {
 
 /// Collects the rows of one stream, then answers.
 ///
-/// Hand over what overlaps the time asked about, plus the last segment and the last wanted change before it.
+/// Hand over what overlaps the time asked about, the last wanted change before it, and how the last segment before it
+/// ended ([`Ledger::preceded_by`]).
 #[derive(Clone, Debug)]
 pub struct Ledger {
     now: WallTime,
@@ -116,6 +117,7 @@ pub struct Ledger {
     holes: Vec<(Interval, Cause)>,
     damaged: IntervalSet,
     after_segments: IntervalMap<Cause>,
+    before: Option<WallTime>,
     newest: Option<(WallTime, SegmentEnd)>,
     gaps: Vec<GapRow>,
     changes: Vec<WantedChange>,
@@ -135,10 +137,18 @@ impl Ledger {
             holes: Vec::new(),
             damaged: IntervalSet::new(),
             after_segments: IntervalMap::new(),
+            before: None,
             newest: None,
             gaps: Vec::new(),
             changes: Vec::new(),
         }
+    }
+
+    /// Says, before any segment is added, when and how the last one before them ended. It is taken to have footage up to
+    /// there, which is not counted.
+    pub fn preceded_by(&mut self, end: WallTime, how: SegmentEnd) {
+        self.before = Some(end);
+        self.newest = Some((end, how));
     }
 
     /// Adds a segment. They come in rising order of start; constant time and, without holes, no memory while footage is
@@ -152,7 +162,8 @@ impl Ledger {
         if self.newest.is_none_or(|(end, _)| end <= interval.end) {
             self.newest = Some((interval.end, segment.end));
         }
-        let inside = segment.holes.iter().filter_map(|(hole, cause)| Some((hole.intersect(&interval)?, *cause)));
+        let inside =
+            segment.holes.iter().filter_map(|(hole, cause)| Some((hole.intersect(&interval)?, *cause)));
         let known = self.holes.len();
         self.holes.extend(inside);
         let present = match self.holes.get(known..) {
@@ -276,7 +287,8 @@ impl Ledger {
         for change in self.changes_in_order() {
             let begins = !wanted && change.not_wanted.is_none();
             wanted = change.not_wanted.is_none();
-            if !begins {
+            // Pictures before the footage at hand ended the wait.
+            if !begins || self.before.is_some_and(|end| change.at < end) {
                 continue;
             }
             let rest = Interval::new(change.at, WallTime(i64::MAX));

@@ -112,7 +112,8 @@ impl Cutoffs {
 
     /// What keeps a segment for what it shows itself.
     fn importance(&self, row: &Row) -> Option<Importance> {
-        let mut applying = self.longer().filter(|(kind, cutoff)| row.shows(*kind) && row.segment.end >= *cutoff);
+        let mut applying =
+            self.longer().filter(|(kind, cutoff)| row.shows(*kind) && row.segment.end >= *cutoff);
         applying.next().map(|(kind, _)| kind)
     }
 

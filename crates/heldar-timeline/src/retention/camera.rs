@@ -99,8 +99,7 @@ impl CameraState {
         loop {
             if self.band.is_none() {
                 let Some(band) = self.bands.pop() else { return Ok(None) };
-                self.band =
-                    Some((band, Cursor::new(self.index, band.start, self.cutoffs.activity())));
+                self.band = Some((band, Cursor::new(self.index, band.start, self.cutoffs.activity())));
             }
             let Some((band, cursor)) = &mut self.band else { continue };
             let Some(row) = cursor.front()?.filter(|row| row.segment.id.start < band.end) else {
@@ -169,9 +168,9 @@ impl CameraState {
         self.usage = self.usage.saturating_sub(row.segment.bytes);
         self.removed.at(reason).add(&row.segment);
         let gone = row.segment.interval();
-        self.span = Some(self.span.map_or(gone, |span| {
-            Interval::new(span.start.min(gone.start), span.end.max(gone.end))
-        }));
+        self.span = Some(
+            self.span.map_or(gone, |span| Interval::new(span.start.min(gone.start), span.end.max(gone.end))),
+        );
         Ok(())
     }
 

@@ -12,8 +12,8 @@
 //! for no quota and no cap.
 //!
 //! # Cost
-//! The planner asks for pages of the index and keeps at most one page for each camera (256 rows), so its memory does
-//! not grow with the index. A sweep with nothing to do reads one page of four rows for each camera and works on the
+//! The planner asks for pages of the index and keeps at most two of them for each camera (256 rows each), so its memory
+//! does not grow with the index. A sweep with nothing to do reads one page of four rows for each camera and works on the
 //! stored totals otherwise. A camera that keeps footage for motion or alerts has old segments that stay: its sweep
 //! looks only at segments that passed one of its ages since the last sweep, as remembered in its [`AgeMark`]; once in
 //! [`FULL_WALK_EVERY`], and whenever there is no mark, it looks at everything past the shortest age. Evictions (steps 2
@@ -109,9 +109,10 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// To be executed: items are listed, at most so many. Executing an incomplete plan and planning again for the same
-    /// instant goes on where it stopped.
+    /// instant goes on where it stopped; what could not be deleted is planned again, so a round that deletes nothing has
+    /// to be the last.
     Sweep {
-        /// Most items.
+        /// Most items, at least 1.
         max_items: usize,
     },
     /// To be shown: sums only, all of them, as of `horizon` from now at the present write rate.

@@ -11,7 +11,8 @@ use super::cursor::{Need, Row};
 use super::evict::Eviction;
 use super::share::fair_shares;
 use super::{
-    Activity, ActivityQuery, Camera, Condition, Disk, Item, Plan, Policy, Purpose, Reason, Segment, SegmentQuery,
+    Activity, ActivityQuery, Camera, Condition, Disk, Item, Plan, Policy, Purpose, Reason, Segment,
+    SegmentQuery,
 };
 
 /// What the planner needs next.
@@ -76,7 +77,7 @@ impl Planner {
         purpose: Purpose,
     ) -> Self {
         let (horizon, max_items) = match purpose {
-            Purpose::Sweep { max_items } => (Micros::ZERO, Some(max_items)),
+            Purpose::Sweep { max_items } => (Micros::ZERO, Some(max_items.max(1))),
             Purpose::Preview { horizon } => (horizon.max(Micros::ZERO), None),
         };
         let at = now + horizon;

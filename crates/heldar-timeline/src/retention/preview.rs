@@ -80,9 +80,8 @@ fn difference(a: u64, b: u64) -> i64 {
 }
 
 fn before_its_age(plan: &CameraPlan, camera: &Camera) -> Option<Warning> {
-    let evicted = Reason::ALL.iter().any(|reason| {
-        *reason != Reason::Age && plan.removed.get(*reason).segments > 0
-    });
+    let evicted =
+        Reason::ALL.iter().any(|reason| *reason != Reason::Age && plan.removed.get(*reason).segments > 0);
     let (kept, wanted) = (plan.kept_back?, camera.keep.base());
     (evicted && kept < wanted).then(|| Warning::BeforeItsAge { camera: plan.id.clone(), kept, wanted })
 }

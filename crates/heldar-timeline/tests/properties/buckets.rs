@@ -97,6 +97,9 @@ fn limits() {
     };
     check(day, 60, 4, Ok(1_440));
     check(day, 17, 1, Err(GridError::TooManyBuckets(5_083)));
+    assert!(
+        Grid::new(day, Resolution::Step(Micros(17_280_000)), 100).is_ok_and(|grid| grid.count() == 5_000)
+    );
     check(day, 60, 348, Err(GridError::TooManyInAll(501_120)));
     check(day, 0, 1, Err(GridError::BadStep));
     check(day, -1, 1, Err(GridError::BadStep));

@@ -58,7 +58,8 @@ fn pieces(raw: Vec<RawPiece>, open: bool) -> Vec<Piece> {
     for (gap, length, holes, end, damaged) in raw {
         let start = cell + gap;
         cell = start + length;
-        let holes = holes.into_iter().map(|(from, len, cause)| (cells(start + from, start + from + len), cause));
+        let holes =
+            holes.into_iter().map(|(from, len, cause)| (cells(start + from, start + from + len), cause));
         out.push(Piece { interval: cells(start, cell), holes: holes.collect(), end, damaged });
     }
     if let Some(last) = out.last_mut().filter(|_| open) {
@@ -72,9 +73,10 @@ pub(crate) fn history() -> impl Strategy<Value = History> {
     let gap = prop_oneof![3 => Just(0i64), 1 => 1i64..5, 1 => 5i64..20];
     let holes = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(hole, 0..3)];
     let piece = (gap, 1i64..15, holes, sealed(), prop::bool::weighted(0.1));
-    let row = (0..WORLD, 1i64..30, prop::bool::weighted(0.2), cause()).prop_map(|(start, len, open, cause)| {
-        GapRow { start: at(start), end: (!open).then(|| at(start + len)), cause }
-    });
+    let row =
+        (0..WORLD, 1i64..30, prop::bool::weighted(0.2), cause()).prop_map(|(start, len, open, cause)| {
+            GapRow { start: at(start), end: (!open).then(|| at(start + len)), cause }
+        });
     let change = (0..WORLD, prop::option::of(prop::sample::select(NotWanted::ALL)))
         .prop_map(|(cell, not_wanted)| WantedChange { at: at(cell), not_wanted });
     (
@@ -95,7 +97,15 @@ pub(crate) fn history() -> impl Strategy<Value = History> {
 }
 
 pub(crate) fn ledger(history: &History) -> Ledger {
+    part(history, None)
+}
+
+/// The ledger of a history that goes on after a segment that ended at an instant, somehow.
+pub(crate) fn part(history: &History, before: Option<(WallTime, SegmentEnd)>) -> Ledger {
     let mut ledger = Ledger::new(history.now, history.in_flight);
+    if let Some((end, how)) = before {
+        ledger.preceded_by(end, how);
+    }
     for piece in &history.segments {
         ledger.segment(&LedgerSegment {
             interval: piece.interval,
@@ -123,7 +133,9 @@ impl History {
 
     /// Footage on its way.
     pub(crate) fn is_in_flight(&self, t: WallTime) -> bool {
-        let Some(last) = self.segments.last().filter(|last| last.end == SegmentEnd::Open) else { return false };
+        let Some(last) = self.segments.last().filter(|last| last.end == SegmentEnd::Open) else {
+            return false;
+        };
         let end = last.interval.end;
         let gone = |t| t >= self.now || self.gaps.iter().any(|row| self.row_covers(row, t));
         let mut stop = end;

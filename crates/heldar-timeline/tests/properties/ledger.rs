@@ -1,6 +1,6 @@
 //! The ledger against a naive reading of the same history, cell by cell.
 
-use crate::history::{CELL, WORLD, at, cells, history, ledger};
+use crate::history::{CELL, Piece, WORLD, at, cells, history, ledger, part};
 use heldar_base::{Cause, EndReason, Interval, Micros, NotWanted, WallTime};
 use heldar_timeline::{
     Detail, FleetTotals, GapRow, Ledger, LedgerSegment, SegmentEnd, State, WantedChange, WindowError,
@@ -39,6 +39,22 @@ proptest! {
         let removed = [Cause::Retention, Cause::Deleted].iter().filter_map(|cause| coverage.missing.get(cause));
         prop_assert_eq!(coverage.lost(), coverage.missing_total() - removed.copied().sum());
         prop_assert!(coverage.longest_gap <= coverage.missing_total());
+    }
+
+    /// The end of the last segment before a window is all that is needed of it.
+    #[test]
+    fn what_lies_before_needs_no_segment(mut history in history(), split in 0..WORLD, to in 0..WORLD) {
+        let before = |piece: &&Piece| piece.interval.end <= at(split);
+        for piece in &mut history.segments {
+            piece.damaged = false;
+            piece.holes.clear();
+        }
+        let last = history.segments.iter().rfind(before).map(|piece| (piece.interval.end, piece.end));
+        let mut rest = history.clone();
+        rest.segments.retain(|piece| !before(&piece));
+        let window = cells(split, split + to);
+        let got = part(&rest, last).paint(&window);
+        prop_assert_eq!(got, ledger(&history).paint(&window));
     }
 
     #[test]
@@ -83,7 +99,12 @@ proptest! {
 }
 
 /// One day of a camera: `R` a segment, `S` one that ends with a lost session, `.` nothing, ten seconds each.
-fn check(day: &str, changes: &[(i64, Option<NotWanted>)], gaps: &[(i64, i64, Cause)], expect: &[(i64, State)]) {
+fn check(
+    day: &str,
+    changes: &[(i64, Option<NotWanted>)],
+    gaps: &[(i64, i64, Cause)],
+    expect: &[(i64, State)],
+) {
     let ten = |n: i64| WallTime(n * 10_000_000);
     let mut ledger = Ledger::new(ten(day.len() as i64), Micros::ZERO);
     for (n, kind) in day.chars().enumerate().filter(|(_, kind)| *kind != '.') {
@@ -135,7 +156,13 @@ fn days_in_the_life_of_a_camera() {
         "..RRR..RR",
         &[(2, None), (4, Some(NotWanted::CameraDisabled)), (6, None)],
         &[(6, 7, Cause::Auth)],
-        &[before, (3, Recorded), (1, Off(NotWanted::CameraDisabled)), (1, Missing(Cause::Auth)), (2, Recorded)],
+        &[
+            before,
+            (3, Recorded),
+            (1, Off(NotWanted::CameraDisabled)),
+            (1, Missing(Cause::Auth)),
+            (2, Recorded),
+        ],
     );
     // What was never recorded was not removed either.
     check(
@@ -153,12 +180,25 @@ fn days_in_the_life_of_a_camera() {
 }
 
 #[test]
+fn footage_ahead_of_now_ends_no_wait() {
+    let mut ledger = Ledger::new(at(4), Micros::ZERO);
+    ledger.wanted(WantedChange { at: at(0), not_wanted: None });
+    let segment =
+        LedgerSegment { interval: cells(60, 80), holes: &[], end: SegmentEnd::Open, damaged: false };
+    ledger.segment(&segment);
+    let coverage = ledger.coverage(&cells(0, 100), Detail::Sums);
+    assert_eq!(coverage.missing.get(&Cause::Starting), Some(&Micros(4 * CELL)));
+    assert_eq!(coverage.window, cells(0, 4));
+}
+
+#[test]
 fn windows() {
     let hour = |h: i64| WallTime(0) + Micros::from_hours(h);
     let now = hour(10_000);
     let check = |from, to, expect| assert_eq!(coverage_window(from, to, now), expect);
     check(None, None, Ok(Interval::new(hour(9_976), now)));
     check(None, Some(hour(9_000)), Ok(Interval::new(hour(8_976), hour(9_000))));
+    check(None, Some(hour(20_000)), Ok(Interval::new(hour(9_976), now)));
     check(Some(hour(9_999)), Some(hour(20_000)), Ok(Interval::new(hour(9_999), now)));
     check(Some(hour(9)), Some(hour(8)), Err(WindowError::Reversed));
     check(Some(hour(8)), Some(hour(8)), Ok(Interval::new(hour(8), hour(8))));

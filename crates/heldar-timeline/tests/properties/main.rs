@@ -1,5 +1,5 @@
 //! The public functions of this crate against naive models.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod algebra;
 mod buckets;
@@ -7,6 +7,7 @@ mod history;
 mod ledger;
 mod ranges;
 mod retention;
+mod sweeps;
 mod world;
 
 /// A multiple of the usual number of cases, for properties whose histories have many parts.

@@ -148,13 +148,19 @@ fn rows(holes: &[Hole]) -> Vec<Row> {
     holes.iter().map(|h| (seconds(h.interval.start), seconds(h.interval.end), h.cause.as_str())).collect()
 }
 
-fn check(stream: &Stream, from: Option<i64>, to: Option<i64>, ranges: &[(i64, i64)], gaps: &[Row], all: &[Row]) {
+fn check(
+    stream: &Stream,
+    from: Option<i64>,
+    to: Option<i64>,
+    ranges: &[(i64, i64)],
+    gaps: &[Row],
+    all: &[Row],
+) {
     let second = |s: i64| WallTime(s * 1_000_000);
     let bounds = Bounds { from: from.map(second), to: to.map(second) };
     let (ledger, tolerance) = (stream.ledger(), Micros::from_secs(2));
     let timeline = ledger.timeline(bounds, tolerance);
-    let got: Vec<_> =
-        timeline.ranges.iter().map(|r| (r.start.0 / 1_000_000, r.end.0 / 1_000_000)).collect();
+    let got: Vec<_> = timeline.ranges.iter().map(|r| (r.start.0 / 1_000_000, r.end.0 / 1_000_000)).collect();
     assert_eq!(got, ranges);
     assert_eq!(timeline.recorded, timeline.ranges.iter().map(Interval::len).sum());
     assert_eq!(rows(&ledger.gaps(bounds, tolerance, NotWantedTime::LeftOut)), gaps);

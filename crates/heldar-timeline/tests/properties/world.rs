@@ -5,14 +5,19 @@ use std::collections::HashSet;
 use heldar_base::{CameraId, Interval, Micros, SegmentId, WallTime};
 use heldar_timeline::IntervalSet;
 use heldar_timeline::retention::{
-    Activity, AgeMark, Camera, Disk, KeepHours, Plan, Planner, Policy, Purpose, Reason, Segment, SegmentQuery,
-    Step, fair_shares,
+    Activity, AgeMark, Camera, Disk, KeepHours, Plan, Planner, Policy, Purpose, Reason, Segment,
+    SegmentQuery, Step, fair_shares,
 };
 use proptest::prelude::*;
 
 /// Recordings begin here.
 const ORIGIN: i64 = 1_700_000_000_000_000;
 const MINUTE: i64 = 60_000_000;
+
+/// A whole plan.
+pub(crate) const SWEEP: Purpose = Purpose::Sweep { max_items: usize::MAX };
+/// A dry run as of now.
+pub(crate) const PREVIEW: Purpose = Purpose::Preview { horizon: Micros::ZERO };
 
 pub(crate) fn minute(m: i64) -> WallTime {
     WallTime(ORIGIN + m * MINUTE)
@@ -67,25 +72,37 @@ fn cam(index: i64) -> impl Strategy<Value = Cam> {
     let raws = || prop::collection::vec(raw.clone(), 0..40);
     let activity = || {
         prop::collection::vec((0i64..600, 1i64..10), 0..8).prop_map(|list| {
-            list.into_iter().map(|(at, len)| Interval::new(minute(at), minute(at + len))).collect::<IntervalSet>()
+            list.into_iter()
+                .map(|(at, len)| Interval::new(minute(at), minute(at + len)))
+                .collect::<IntervalSet>()
         })
     };
     let hours = || prop::option::of(0u32..12);
-    (raws(), raws(), any::<bool>(), activity(), activity(), (0u32..8, hours(), hours()), quota(), 0u64..500).prop_map(
-        move |(main, sub, open, motion, alert, (all, motion_hours, alert_hours), quota, bytes_per_day)| {
-            let mut segments = stream(2 * index, main, open);
-            segments.extend(stream(2 * index + 1, sub, false));
-            segments.sort_by_key(|segment| (segment.id.start, segment.id.stream_no));
-            Cam {
-                segments,
-                activity: Activity { motion, alert },
-                keep: KeepHours { all, motion: motion_hours, alert: alert_hours },
+    (raws(), raws(), any::<bool>(), activity(), activity(), (0u32..8, hours(), hours()), quota(), 0u64..500)
+        .prop_map(
+            move |(
+                main,
+                sub,
+                open,
+                motion,
+                alert,
+                (all, motion_hours, alert_hours),
                 quota,
                 bytes_per_day,
-                mark: None,
-            }
-        },
-    )
+            )| {
+                let mut segments = stream(2 * index, main, open);
+                segments.extend(stream(2 * index + 1, sub, false));
+                segments.sort_by_key(|segment| (segment.id.start, segment.id.stream_no));
+                Cam {
+                    segments,
+                    activity: Activity { motion, alert },
+                    keep: KeepHours { all, motion: motion_hours, alert: alert_hours },
+                    quota,
+                    bytes_per_day,
+                    mark: None,
+                }
+            },
+        )
 }
 
 fn quota() -> impl Strategy<Value = Option<u64>> {
@@ -175,7 +192,8 @@ impl World {
     /// The naive sweep before its first decision.
     pub(crate) fn untouched(&self, horizon_hours: i64) -> Naive<'_> {
         let now = self.now + Micros::from_hours(horizon_hours);
-        let mut naive = Naive { world: self, now, gone: HashSet::new(), items: Vec::new(), growth: Vec::new() };
+        let mut naive =
+            Naive { world: self, now, gone: HashSet::new(), items: Vec::new(), growth: Vec::new() };
         for cam in &self.cams {
             let hours = u64::try_from(horizon_hours).unwrap().min(u64::from(cam.keep.all.max(1)));
             naive.growth.push(cam.bytes_per_day * hours / 24);

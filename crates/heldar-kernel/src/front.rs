@@ -1,0 +1,137 @@
+//! Who a request comes from and what it may do, while access control is off; and the server loop around the routes.
+//!
+//! Owns: the rule that open access is for this machine alone (auth-system.md 3.1, 11.4), and the wiring of the HTTP
+//! foundation. Never: a route.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use futures_util::future::BoxFuture;
+use heldar_base::Principal;
+use heldar_config::{
+    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, client_of, counts_as_local,
+    origin_verdict,
+};
+use heldar_http::metrics::{HttpMetrics, Registry};
+use heldar_http::{
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Lifecycle, Pages,
+    Resolver, Scheme, Via,
+};
+
+use crate::api;
+use crate::kernel::Kernel;
+
+/// Knows proxies and origins from the configuration.
+struct ConfiguredEdge {
+    api: ApiSettings,
+}
+
+impl Edge for ConfiguredEdge {
+    fn trusts(&self, peer: IpAddr) -> bool {
+        heldar_config::contains(&self.api.trusted_proxies, peer)
+    }
+
+    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+        let texts =
+            |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
+        let forwarded = ForwardedHeaders {
+            forwarded: texts("forwarded"),
+            x_forwarded_for: texts("x-forwarded-for"),
+            x_forwarded_proto: texts("x-forwarded-proto"),
+            x_forwarded_host: texts("x-forwarded-host"),
+        };
+        let client = client_of(peer.ip(), &self.api.trusted_proxies, &forwarded);
+        let own_host = headers.get("host").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Client {
+            peer,
+            address: client.address,
+            via: if client.peer_is_trusted { Via::TrustedProxy } else { Via::Direct },
+            scheme: if client.scheme.as_deref() == Some("https") { Scheme::Https } else { Scheme::Http },
+            host: client.host.or(own_host),
+        }
+    }
+
+    fn cors_origin(&self, origin: &str) -> Option<String> {
+        self.api.cors.allow_origin(Some(origin))
+    }
+
+    fn origin_allowed(&self, client: &Client, headers: &HeaderMap) -> bool {
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+        let scheme = match client.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let mut own = self.api.own_origins.clone();
+        own.extend(client.host.as_deref().and_then(|host| Origin::of_host(scheme, host).ok()));
+        let verdict = origin_verdict(&own, &self.api.cors, text("origin"), text("sec-fetch-site"));
+        verdict == OriginVerdict::Allowed
+    }
+}
+
+/// Access control is off: this machine is administrator, everybody else is refused unless open access was allowed.
+struct OpenAccess {
+    open: bool,
+    system: Arc<Principal>,
+}
+
+impl Resolver for OpenAccess {
+    fn resolve<'a>(
+        &'a self,
+        client: &'a Client,
+        request: &'a Parts,
+    ) -> BoxFuture<'a, Result<Caller, ApiError>> {
+        Box::pin(async move {
+            let sent = ["authorization", "x-api-key"].iter().any(|name| request.headers.contains_key(*name));
+            if sent {
+                // No credential is valid in this build: one that was sent is a bad one, in every mode.
+                return Err(ApiError::invalid_credential());
+            }
+            let forwarding = Forwarding::of_header_names(request.headers.keys().map(|name| name.as_str()));
+            let host = request.headers.get("host").and_then(|v| v.to_str().ok());
+            if self.open || counts_as_local(client.peer.ip(), forwarding, host) {
+                Ok(Caller::new(self.system.clone(), AuthorisedBy::OpenAccess))
+            } else {
+                Err(ApiError::open_access_refused())
+            }
+        })
+    }
+
+    fn denied(&self, denial: &Denial<'_>) {
+        tracing::info!(
+            target: "heldar::security",
+            address = %denial.client.address,
+            method = denial.method,
+            route = denial.route,
+            request_id = denial.request_id,
+            "request refused"
+        );
+    }
+}
+
+/// The application over a running kernel.
+///
+/// # Errors
+/// A defective route table; a defect of the program.
+pub fn app(
+    kernel: &Arc<Kernel>,
+    registry: &Registry,
+    lifecycle: Arc<Lifecycle>,
+    pages: Option<Arc<dyn Pages>>,
+) -> Result<App, BuildError> {
+    let panics = registry.counter("heldar_panics_total", "Panics caught.");
+    let config = AppConfig {
+        resolver: Arc::new(OpenAccess {
+            open: kernel.settings.access.open,
+            system: Arc::new(Principal::system()),
+        }),
+        edge: Arc::new(ConfiguredEdge { api: kernel.settings.api.clone() }),
+        pages,
+        lifecycle,
+        clock: Arc::new(kernel.clock),
+        metrics: Arc::new(HttpMetrics::new(registry, panics)),
+        requests_per_source: 256,
+    };
+    api::routes().build(kernel.clone(), config)
+}

@@ -1,0 +1,110 @@
+//! `heldar serve`: start, run until told to stop, stop in order.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heldar_config::{Flags, Input, Level, Settings, load};
+use heldar_http::metrics::Registry;
+use heldar_http::{AppSlot, Lifecycle, Limits, Listeners, Phase, serve};
+use heldar_kernel::front;
+use heldar_kernel::kernel::Kernel;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::pages::BuiltIn;
+use crate::{USAGE_ERROR, complain, log};
+
+/// Runs the command.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let loaded = load(&Input::from_process(Flags::take(arguments)));
+    let settings = match loaded.settings {
+        Ok(settings) => settings,
+        Err(errors) => {
+            complain(&format!("{errors}\n"));
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
+    if let Err(error) = log::start(&settings.log) {
+        complain(&format!("{error}\n"));
+        return ExitCode::from(USAGE_ERROR);
+    }
+    for finding in loaded.findings.iter().filter(|finding| finding.level >= Level::Warning) {
+        tracing::warn!(code = finding.code, "{}", finding.text);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("no runtime: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> ExitCode {
+    let addresses = match addresses(&settings).await {
+        Ok(addresses) => addresses,
+        Err(error) => return failed(&error),
+    };
+    let listeners = match Listeners::bind(&addresses).await {
+        Ok(listeners) => listeners,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let bound = listeners.addresses();
+    let limits = Limits { connections: settings.api.max_connections, ..Limits::default() };
+    let kernel = match Kernel::start(settings).await {
+        Ok(kernel) => kernel,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let registry = Registry::new();
+    let lifecycle = Arc::new(Lifecycle::new(Phase::Running));
+    let app = match front::app(&kernel, &registry, lifecycle.clone(), Some(Arc::new(BuiltIn))) {
+        Ok(app) => app,
+        Err(error) => return failed(&error.to_string()),
+    };
+    for address in bound {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
+    }
+    let stopping = lifecycle.clone();
+    serve(listeners, AppSlot::new(app), limits, async move {
+        told_to_stop().await;
+        stopping.set(Phase::ShuttingDown);
+    })
+    .await;
+    if tokio::time::timeout(Duration::from_secs(10), kernel.stop()).await.is_err() {
+        tracing::error!("not everything ended within 10 s");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, String> {
+    let host = settings.api.bind.to_string();
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    match tokio::net::lookup_host((host.as_str(), settings.api.port)).await {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => Err(format!("HELDAR_API_HOST: `{host}` names no address: {error}")),
+    }
+}
+
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received");
+        std::future::pending::<()>().await;
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn failed(text: &str) -> ExitCode {
+    tracing::error!("{text}");
+    complain(&format!("heldar: {text}\n"));
+    ExitCode::FAILURE
+}
