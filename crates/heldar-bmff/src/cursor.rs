@@ -96,7 +96,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// The bodies of the first box of each of the `kinds` among the boxes that follow.
-    pub(crate) fn find<const N: usize>(&self, kinds: [&[u8; 4]; N]) -> Result<[Option<Cursor<'a>>; N], Error> {
+    pub(crate) fn find<const N: usize>(
+        &self,
+        kinds: [&[u8; 4]; N],
+    ) -> Result<[Option<Cursor<'a>>; N], Error> {
         let mut found = [const { None }; N];
         let mut walk = self.clone();
         while let Some(next) = walk.next_box()? {

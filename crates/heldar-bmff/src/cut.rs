@@ -45,8 +45,7 @@ pub fn cut_fragment(moof: &[u8], until_ticks: u64, tracks: &[TrackEntry]) -> Res
         if samples.is_empty() {
             continue;
         }
-        let track =
-            TrackRun { track_id: run.track_id, base_decode_time: run.base_decode_time, samples };
+        let track = TrackRun { track_id: run.track_id, base_decode_time: run.base_decode_time, samples };
         payload.push(run.data_offset..run.data_offset + track.bytes());
         kept.push(track);
     }

@@ -98,7 +98,9 @@ fn write_video(video: &VideoParams) -> Result<Vec<u8>, Error> {
 
 /// The pixel aspect where it is known and not square.
 pub(crate) fn uneven_aspect(video: &VideoParams) -> Option<(u32, u32)> {
-    video.pixel_aspect.filter(|&(horizontal, vertical)| horizontal != vertical && horizontal > 0 && vertical > 0)
+    video
+        .pixel_aspect
+        .filter(|&(horizontal, vertical)| horizontal != vertical && horizontal > 0 && vertical > 0)
 }
 
 fn write_audio(audio: &AudioParams) -> Result<Vec<u8>, Error> {

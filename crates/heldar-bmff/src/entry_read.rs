@@ -78,7 +78,8 @@ fn h264_params(config: &Bytes) -> Option<VideoParams> {
 /// The same of an HEVCDecoderConfigurationRecord.
 fn h265_params(config: &Bytes) -> Option<VideoParams> {
     let sets = h265::parameter_sets(config).ok()?;
-    let of_type = |wanted: u8| sets.iter().filter(move |n| n.first().is_some_and(|h| (h >> 1) & 0x3f == wanted));
+    let of_type =
+        |wanted: u8| sets.iter().filter(move |n| n.first().is_some_and(|h| (h >> 1) & 0x3f == wanted));
     let [vps, sps, pps] = [32, 33, 34].map(|wanted| of_type(wanted).cloned().collect::<Vec<_>>());
     let active = h265::Sps::parse(sps.first()?).ok()?;
     h265::video_params(&active, &vps, &sps, &pps).ok()
@@ -87,7 +88,9 @@ fn h265_params(config: &Bytes) -> Option<VideoParams> {
 /// RFC 6381 3.3: profile, constraints and level of the AVCDecoderConfigurationRecord.
 fn avc1_string(config: &[u8]) -> Option<String> {
     match config {
-        [1, profile, constraints, level, ..] => Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}")),
+        [1, profile, constraints, level, ..] => {
+            Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
+        }
         _ => None,
     }
 }

@@ -68,7 +68,8 @@ impl FragmentHeader {
         let mut payload = 0u64;
         for (place, bytes) in offset_places {
             let offset = u64::from(moof_len + MDAT_HEADER_LEN) + payload;
-            let offset = i32::try_from(offset).map_err(|_| Error::TooLarge("distance of a track's samples"))?;
+            let offset =
+                i32::try_from(offset).map_err(|_| Error::TooLarge("distance of a track's samples"))?;
             w.patch_u32(place, offset as u32);
             payload += bytes;
         }

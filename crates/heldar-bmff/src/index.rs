@@ -85,7 +85,12 @@ impl FragmentIndex {
     ///
     /// # Errors
     /// [`Error::Order`] as for `push`.
-    pub fn push_fragment(&mut self, offset: u64, len: u64, video: Option<&TrackRun<'_>>) -> Result<(), Error> {
+    pub fn push_fragment(
+        &mut self,
+        offset: u64,
+        len: u64,
+        video: Option<&TrackRun<'_>>,
+    ) -> Result<(), Error> {
         let mut start_ticks = self.end_ticks;
         let mut end_ticks = self.end_ticks;
         let mut sync = false;

@@ -33,10 +33,10 @@ impl InitSegment {
         let mut w = BoxWriter::with_capacity(1200 + tracks.iter().map(|t| t.entry.len()).sum::<usize>());
         w.boxed(b"ftyp", |w| {
             // `default-base-is-moof` needs iso5, signed composition offsets in `trun` need iso6 (annex E).
-            w.bytes(b"iso6");
-            w.u32(0);
-            w.bytes(b"iso6");
             w.bytes(b"isom");
+            w.u32(0);
+            w.bytes(b"isom");
+            w.bytes(b"iso6");
             w.bytes(b"mp41");
         });
         let mut duration_slot = 0;

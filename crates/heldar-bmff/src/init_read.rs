@@ -62,7 +62,7 @@ impl InitInfo {
     }
 
     /// Reads the init segment of a whole file.
-    pub(crate) fn read(from: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
+    pub fn read(from: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
         let mut end = 0u64;
         for _ in 0..2 {
             let mut header = [0; 8];

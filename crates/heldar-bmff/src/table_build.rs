@@ -144,7 +144,8 @@ impl TableBuilder {
             placed.push((*run, place));
             place = place.saturating_add(run.bytes());
         }
-        let follows = self.end_offset.is_none_or(|end| end == offset) && place == offset.saturating_add(span.len);
+        let follows =
+            self.end_offset.is_none_or(|end| end == offset) && place == offset.saturating_add(span.len);
         let known = |id| self.tracks.iter().any(|t| t.entry.id == id);
         if !follows || runs.iter().any(|run| !known(run.track_id)) || place > 1 << 62 {
             return Err(malformed("fragment that does not fit the file", offset));
@@ -243,7 +244,10 @@ impl From<&SampleTable> for TableBuilder {
                     let run = track.run(number)?;
                     let samples = track.run_samples(run);
                     let base_decode_time = run.base_decode_time;
-                    Some((TrackRun { track_id: track.entry().id, base_decode_time, samples }, run.data_offset))
+                    Some((
+                        TrackRun { track_id: track.entry().id, base_decode_time, samples },
+                        run.data_offset,
+                    ))
                 })
                 .collect();
             builder.append(*span, &runs);

@@ -146,6 +146,15 @@ impl ReadAt for dyn DiskFile {
     }
 }
 
+/// Bytes that a process without privileges may still use on the file system of a folder.
+///
+/// # Errors
+/// As the operating system says.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// How long the machine has been up, sleep included.
 pub fn uptime() -> Option<heldar_base::Micros> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -8,7 +8,7 @@ mod mux;
 mod naming;
 mod writer;
 
-pub use disk::{Disk, DiskFile, DiskSpace, Entry, FileAccess, OsDisk, uptime};
+pub use disk::{Disk, DiskFile, DiskSpace, Entry, FileAccess, OsDisk, free_bytes, uptime};
 pub use mux::{FragmentAdded, Muxer, NotTaken, NotTakenWhy, SegmentEnd, SegmentShape, SegmentStart, Tag};
 pub use naming::{NameError, SegmentName};
 pub use writer::{

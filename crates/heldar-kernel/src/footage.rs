@@ -199,11 +199,13 @@ impl Kernel {
         before: Option<WallTime>,
         limit: u32,
     ) -> Result<(Vec<SegmentInfo>, Option<WallTime>), StoreError> {
-        let live = if before.is_none() { self.live_of(scope, stream) } else { Vec::new() };
+        let live = self.live_of(scope, stream);
         let page = self.store.newest_segments(scope, stream, before, limit).await?;
-        let oldest = page.rows.first().map(|segment| segment.id.start);
-        let full = page.next.is_some();
-        let all = self.overlay(page.rows, live, |s| !full || oldest.is_none_or(|oldest| s.start() > oldest));
+        let oldest = page.rows.first().map(|segment| segment.id.start).filter(|_| page.next.is_some());
+        let all = self.overlay(page.rows, live, |segment| {
+            before.is_none_or(|before| segment.start() < before)
+                && oldest.is_none_or(|oldest| segment.start() >= oldest)
+        });
         Ok((all, page.next))
     }
 

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::address::{self, VendorTemplates, Whereabouts};
+use crate::clips::ClipFolder;
 use crate::engine::indexer::{Indexer, StreamNumbers};
 use crate::engine::ingest::Ingest;
 use crate::engine::journal::{Entry, Journal};
@@ -31,12 +32,16 @@ use crate::engine::live_index::LiveIndex;
 use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport};
 use crate::engine::stream::{Shared, StreamSettings};
 use crate::engine::supervisor::{Supervisor, WatchSeed};
+use crate::playback::{PlanCache, Sessions};
 use crate::secrets::{Sealer, SecretError};
 
 /// Key of the setting that tells a clean stop.
 const STOPPED_AT: &str = "server_stopped_at";
 /// Time between writes of statuses that changed.
 const PERSIST: Duration = Duration::from_secs(5);
+
+/// No clock that shows an earlier time is right: 2026-11-01, when this version was made.
+const BUILT_AFTER: WallTime = WallTime(1_793_491_200_000_000);
 
 /// Why the kernel did not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +104,14 @@ pub struct Kernel {
     pub guard: Arc<CameraGuard>,
     /// What recovery did.
     pub recovered: RecoveryReport,
+    /// Playback sessions.
+    pub sessions: Sessions,
+    /// Plans of virtual files.
+    pub plans: PlanCache,
+    /// The folder of clips.
+    pub clips: ClipFolder,
+    /// Slots for jobs that write or decode.
+    pub jobs: Arc<tokio::sync::Semaphore>,
     indexer: Arc<Indexer>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -162,6 +175,10 @@ impl Kernel {
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
         let kernel = Arc::new(Kernel {
+            sessions: Sessions::new(clock, settings.playback.session_ttl),
+            plans: PlanCache::default(),
+            clips: ClipFolder::new(&settings.storage.clips_dir),
+            jobs: Arc::new(tokio::sync::Semaphore::new(settings.clips.job_concurrency)),
             started_at: clock.wall(),
             settings,
             clock,
@@ -180,6 +197,7 @@ impl Kernel {
             indexer,
             tasks: std::sync::Mutex::default(),
         });
+        kernel.clips.sweep(&kernel.store).await?;
         kernel.start_cameras().await?;
         kernel.start_tasks(inbox);
         Ok(kernel)
@@ -323,12 +341,22 @@ impl Kernel {
             if record {
                 self.numbers.ensure(&self.store, &stream).await?;
             }
-            self.ingest.apply(&stream, self.stream_settings(camera, kind, record));
+            let not_before = match self.ingest.get(&stream) {
+                Some(handle) => handle.settings().not_before,
+                None => self.newest_end(&stream).await?.max(BUILT_AFTER),
+            };
+            self.ingest.apply(&stream, self.stream_settings(camera, kind, record, not_before));
         }
         if let Some(handle) = self.ingest.get(&recorded) {
             self.supervisor.figures(&camera.id, handle.figures);
         }
         Ok(())
+    }
+
+    /// End of the newest footage that ever was of a stream.
+    async fn newest_end(&self, stream: &StreamId) -> Result<WallTime, StoreError> {
+        let last = self.store.last_segment(&Scope::All, stream).await?;
+        Ok(last.map_or(WallTime::EPOCH, |segment| segment.end))
     }
 
     /// Ends everything that runs for a camera.
@@ -387,7 +415,13 @@ impl Kernel {
         })
     }
 
-    fn stream_settings(&self, camera: &Camera, kind: StreamKind, record: bool) -> StreamSettings {
+    fn stream_settings(
+        &self,
+        camera: &Camera,
+        kind: StreamKind,
+        record: bool,
+        not_before: WallTime,
+    ) -> StreamSettings {
         let fields = &camera.fields;
         let segment = Micros::from_secs(i64::from(fields.segment_seconds));
         StreamSettings {
@@ -402,6 +436,7 @@ impl Kernel {
                 audio: if fields.record_audio { AudioPolicy::Keep } else { AudioPolicy::Leave },
             },
             stall: self.settings.recorder.stall.to_std(),
+            not_before,
             edits: camera.revision.unsigned_abs(),
         }
     }

@@ -3,8 +3,12 @@
 
 pub mod address;
 pub mod api;
+pub mod audit;
+pub mod clips;
 pub mod engine;
 pub mod footage;
 pub mod front;
 pub mod kernel;
+pub mod ledger;
+pub mod playback;
 pub mod secrets;

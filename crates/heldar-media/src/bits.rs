@@ -118,31 +118,8 @@ impl<'a> BitReader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_bits::Bits;
     use proptest::prelude::*;
-
-    /// Bits of a naive writer.
-    #[derive(Default)]
-    struct Bits(Vec<bool>);
-
-    impl Bits {
-        fn fixed(&mut self, count: u32, value: u32) {
-            self.0.extend((0..count).rev().map(|i| (value >> i) & 1 == 1));
-        }
-
-        fn ue(&mut self, value: u32) {
-            let code = u64::from(value) + 1;
-            let len = 64 - code.leading_zeros();
-            self.0.extend(std::iter::repeat_n(false, len as usize - 1));
-            self.0.extend((0..len).rev().map(|i| (code >> i) & 1 == 1));
-        }
-
-        fn bytes(&self) -> Vec<u8> {
-            self.0
-                .chunks(8)
-                .map(|c| c.iter().enumerate().fold(0, |b, (i, bit)| b | (u8::from(*bit) << (7 - i))))
-                .collect()
-        }
-    }
 
     #[test]
     fn golomb_table_of_9_1() {
@@ -169,7 +146,7 @@ mod tests {
         ) {
             let mut bits = Bits::default();
             for (golomb, count, value) in &items {
-                if *golomb { bits.ue(*value) } else { bits.fixed(*count, *value) }
+                if *golomb { bits.ue(*value) } else { bits.fixed(*count, *value) };
             }
             let bytes = bits.bytes();
             let mut reader = BitReader::new(&bytes);

@@ -19,6 +19,8 @@ mod picture;
 mod record;
 mod reorder;
 mod rtp_clock;
+#[cfg(test)]
+mod test_bits;
 mod tracker;
 mod unit;
 mod vui;

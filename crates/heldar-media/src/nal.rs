@@ -64,7 +64,17 @@ impl Iterator for LengthPrefixed<'_> {
 ///
 /// Bytes before the first start code belong to none; empty units are left out.
 pub fn annex_b(data: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
-    let mut next = start_code(data, 0);
+    units_from(data, start_code(data, 0))
+}
+
+/// As [`annex_b`], for bytes that should be one NAL unit: what stands before the first start code is a unit too. Cameras
+/// leave start codes at either end of parameter sets in their session descriptions, and between several of them.
+pub fn loose_units(data: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    units_from(data, Some(0))
+}
+
+/// Units from the given start on.
+fn units_from(data: &[u8], mut next: Option<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
     std::iter::from_fn(move || {
         loop {
             let start = next?;
@@ -127,6 +137,7 @@ pub fn unescape(nal: &[u8]) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_bits::escape;
     use proptest::prelude::*;
 
     fn check_lengths(data: &[u8], expect: &[Item]) {
@@ -158,6 +169,20 @@ mod tests {
         check_annex_b(&[0, 0, 1, 0, 0, 1, 5], &[&[5]]);
     }
 
+    #[test]
+    fn start_codes_around_a_unit() {
+        for (data, expect) in [
+            (&[7u8, 8][..], &[&[7u8, 8][..]][..]),
+            (&[7, 8, 0, 0, 0, 1], &[&[7, 8]]),
+            (&[0, 0, 0, 1, 7, 8, 0], &[&[7, 8]]),
+            (&[0, 0, 1, 7, 8, 0, 0, 1, 9], &[&[7, 8], &[9]]),
+            (&[0, 0], &[]),
+        ] {
+            let got: Vec<&[u8]> = loose_units(data).map(|r| &data[r]).collect();
+            assert_eq!(got, expect, "{data:?}");
+        }
+    }
+
     fn check_unescape(nal: &[u8], expect: &[u8]) {
         assert_eq!(unescape(nal).as_ref(), expect, "{nal:?}");
     }
@@ -169,21 +194,6 @@ mod tests {
         check_unescape(&[5, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3, 3], &[5, 0, 0, 1, 0, 0, 0, 0, 3]);
         check_unescape(&[0, 0, 3, 3], &[0, 0, 3]);
         check_unescape(&[0, 0, 0, 3], &[0, 0, 0]);
-    }
-
-    /// What an encoder does (H.264 7.4.1.1), written the naive way round.
-    fn escape(rbsp: &[u8]) -> Vec<u8> {
-        let mut out: Vec<u8> = Vec::new();
-        let mut zeros = 0;
-        for byte in rbsp {
-            if zeros == 2 && *byte <= 3 {
-                out.push(3);
-                zeros = 0;
-            }
-            zeros = if *byte == 0 { zeros + 1 } else { 0 };
-            out.push(*byte);
-        }
-        out
     }
 
     proptest! {

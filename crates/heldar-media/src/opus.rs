@@ -185,6 +185,9 @@ mod tests {
         check(&[0xfb, 2, 1, 1, 1], Err(OpusError::Lengths));
         check(&[0xfb, 0x42, 1, 1, 1, 0], Ok(1920));
         check(&[0xfb, 0x42, 9, 1, 1, 0], Err(OpusError::Lengths));
+        // 255 means 254 and more to come.
+        check(&[&[0xfb, 0x42, 255, 1][..], &[0; 257]].concat(), Ok(1920));
+        check(&[&[0xfb, 0x42, 255, 1][..], &[0; 254]].concat(), Err(OpusError::Lengths));
         check(&[0xfb, 0x82, 1, 1, 1], Ok(1920));
         check(&[0xfb, 0x82, 3, 1, 1], Err(OpusError::Lengths));
     }

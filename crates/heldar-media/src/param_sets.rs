@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::bits::BitError;
-use crate::{RecordError, ReorderLimit, VideoCodec, VideoParams, h264, h265};
+use crate::{RecordError, ReorderLimit, VideoCodec, VideoParams, h264, h265, nal};
 
 /// Longest parameter set that is kept. Real ones have tens of bytes, with all scaling lists some hundred.
 const MAX_LEN: usize = 4096;
@@ -79,8 +79,12 @@ impl ParamSets {
         self.rejected
     }
 
-    /// Keeps a parameter set, and says what is new.
-    pub(crate) fn take(&mut self, nal: &[u8]) -> News {
+    /// Keeps a parameter set, or several with start codes between them, and says what is new.
+    pub(crate) fn take(&mut self, data: &[u8]) -> News {
+        nal::loose_units(data).map(|unit| self.take_one(&data[unit])).max().unwrap_or(News::None)
+    }
+
+    fn take_one(&mut self, nal: &[u8]) -> News {
         if self.knows(nal) {
             return News::None;
         }

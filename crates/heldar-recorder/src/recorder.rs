@@ -139,6 +139,8 @@ pub struct Recorder {
     last_audio: Option<WallTime>,
     /// Latest presentation time of the fragment before the open one.
     last_shown: Option<WallTime>,
+    /// Nothing is recorded before this instant: footage up to it exists.
+    floor: WallTime,
     first_of_run: bool,
     skipped: Skipped,
 }
@@ -191,6 +193,7 @@ impl Recorder {
             closing: None,
             last_audio: None,
             last_shown: None,
+            floor: WallTime::EPOCH,
             first_of_run: true,
             skipped: Skipped::default(),
         }
@@ -203,6 +206,11 @@ impl Recorder {
         if let Some(segment) = &mut self.segment {
             segment.retrack = audio != segment.tracks.audio.is_some();
         }
+    }
+
+    /// Records nothing that was captured before this instant, whatever clock and camera claim.
+    pub fn not_before(&mut self, floor: WallTime) {
+        self.floor = self.floor.max(floor);
     }
 
     /// Recording is wanted or not; acts at the next sync sample.
@@ -402,6 +410,10 @@ impl Recorder {
 
     /// Opens a segment with `unit` as its first picture.
     fn start(&mut self, unit: &AccessUnit, start: WallTime, kind: StartKind) {
+        if start < self.floor {
+            self.skipped.before_sync += 1;
+            return;
+        }
         if !self.wanted || (!unit.sync.is_sync() && kind != StartKind::Dependent) {
             if self.wanted {
                 self.skipped.before_sync += 1;
@@ -449,6 +461,7 @@ impl Recorder {
         }
         self.observe(&fragment);
         let interval = Interval::new(fragment.start, boundary);
+        self.floor = self.floor.max(boundary);
         let sync = fragment.pictures.first().is_some_and(|p| p.sync);
         if let Some(placer) = &mut segment.audio {
             placer.fill(boundary - segment.start, self.silence.as_ref());

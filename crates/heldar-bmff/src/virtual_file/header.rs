@@ -93,7 +93,8 @@ fn composition_offsets(samples: &[OutSample]) -> Result<(Vec<u32>, i64), Error> 
         decode_time += i64::from(sample.duration);
     }
     let shifted = offsets.into_iter().map(|offset| u32::try_from(offset - lowest));
-    let shifted = shifted.collect::<Result<Vec<_>, _>>().map_err(|_| Error::TooLarge("composition offset"))?;
+    let shifted =
+        shifted.collect::<Result<Vec<_>, _>>().map_err(|_| Error::TooLarge("composition offset"))?;
     Ok((shifted, -lowest))
 }
 

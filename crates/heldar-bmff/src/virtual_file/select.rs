@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use heldar_media::VideoCodec;
+
 use super::{
     Join, Part,
     pictures::Pictures,
@@ -25,7 +27,7 @@ pub(super) struct SourceFile<'a> {
     pub(super) windows: Vec<Window>,
     /// Per window the pictures shown, as places in order of presentation. A long picture may be in two windows.
     pub(super) shown: Vec<Range<usize>>,
-    /// The pictures carried, in decoding order; ranges in order that do not touch.
+    /// The pictures carried, in decoding order; ranges in order that share none.
     pub(super) carried: Vec<Range<usize>>,
 }
 
@@ -54,7 +56,7 @@ impl<'a> SourceFile<'a> {
             return Err(Error::Order);
         }
         let mut window = Window::new(number, self.clock, part.window);
-        if let Some(last) = self.windows.last() {
+        if let Some(last) = self.windows.last().filter(|_| !part.window.is_empty()) {
             // Both may share the tick in which one ends and the other starts.
             window.from = window.from.max(last.to);
             window.to = window.to.max(window.from + 1);
@@ -98,7 +100,34 @@ impl<'a> SourceFile<'a> {
             carried.push(last_sync.unwrap_or(0)..pictures.list.len());
         }
         self.carried = merged(carried);
+        if self.video.params().video().is_some_and(|v| v.codec == VideoCodec::H265) {
+            self.leave_out_leading(wants_predecessor);
+        }
         wants_predecessor
+    }
+
+    /// Leaves out the leading pictures of each sync sample at which decoding starts anew (ITU-T H.265 3.69). They refer
+    /// to pictures that are not there, no picture shown refers to them, and a decoder that is past its first picture
+    /// does not know that it has to skip them.
+    fn leave_out_leading(&mut self, starts_in_predecessor: bool) {
+        let mut kept = Vec::with_capacity(self.carried.len() + 1);
+        for range in self.carried.drain(..) {
+            let list = &self.pictures.list[range.clone()];
+            let goes_on = range.start == 0 && starts_in_predecessor;
+            let leading = match list.split_first() {
+                Some((first, later)) if first.sync && !goes_on => {
+                    later.iter().take_while(|p| p.start < first.start).count()
+                }
+                _ => 0,
+            };
+            if leading == 0 {
+                kept.push(range);
+            } else {
+                kept.push(range.start..range.start + 1);
+                kept.push(range.start + 1 + leading..range.end);
+            }
+        }
+        self.carried = kept;
     }
 
     fn has_sync(&self) -> bool {

@@ -1,8 +1,11 @@
 //! The video track of the virtual file, and from it the map between media time and wall time.
 //!
 //! Two sums make the times: presentation times are the durations added up in order of presentation, decode times the
-//! same durations added up in decoding order. So holes close up, every sample lasts as long as it is shown, and both
-//! kinds of time cover the same span.
+//! same durations added up in decoding order. So holes close up, and every sample that is shown lasts as long as it is.
+//!
+//! There is one edit, since ffmpeg reads pictures between two edits twice. It starts after the lead-in. Pictures that
+//! come later and are not shown (the lead-in of a further piece, the reference of a picture that is shown) are put past
+//! its end, take one tick, and are no sync samples: at a second sync sample past its end ffmpeg stops reading.
 
 use heldar_base::Interval;
 
@@ -45,7 +48,7 @@ impl Video {
         let mut track = OutTrack::new(first.video);
         let count: usize = sources.iter().flat_map(|s| &s.carried).map(|r| r.len()).sum();
         track.samples.reserve_exact(count);
-        let mut walk = Walk { pieces: Vec::new(), edits: Vec::new(), position: 0, shown: 0, open: false };
+        let mut walk = Walk::default();
         for (number, source) in sources.iter().enumerate().filter(|(_, s)| !s.carried.is_empty()) {
             let times = walk.source(number, source)?;
             let entry = track.entry_number(source.video);
@@ -53,35 +56,48 @@ impl Video {
                 for (picture, &(start, duration)) in
                     source.pictures.list[range.clone()].iter().zip(&times[range.clone()])
                 {
-                    let sample = OutSample { size: picture.size, duration, start, sync: picture.sync };
+                    let sample = OutSample {
+                        size: picture.size,
+                        duration,
+                        start: start.unwrap_or(i64::MAX),
+                        sync: picture.sync && start.is_some(),
+                    };
                     track.push(number, entry, picture.offset, sample);
                 }
             }
         }
-        let Some(lead_in_ticks) = walk.edits.first().and_then(|e| e.media_time) else {
+        let Some(lead_in_ticks) = walk.lead_in else {
             return Err(Error::NoPictures);
         };
-        track.edits = walk.edits;
+        let mut past_the_end = lead_in_ticks + walk.shown;
+        for sample in track.samples.iter_mut().filter(|s| s.start == i64::MAX) {
+            sample.start = past_the_end;
+            past_the_end += 1;
+        }
+        track.edits = vec![Edit { duration: walk.shown, media_time: Some(lead_in_ticks) }];
         Ok(Video { track, pieces: walk.pieces, shown_ticks: walk.shown, lead_in_ticks })
     }
 }
 
+/// Presentation time, `None` past the end of what is shown, and duration.
+type Times = (Option<i64>, u32);
+
 /// Running sums over all files.
+#[derive(Default)]
 struct Walk {
     pieces: Vec<Piece>,
-    edits: Vec<Edit>,
     /// Presentation time in the media, lead-in included.
     position: i64,
     /// Presentation time in the movie.
     shown: i64,
-    /// Whether the last picture was shown, so that the next belongs to the same edit.
-    open: bool,
+    /// Length of the lead-in, once it is over.
+    lead_in: Option<i64>,
 }
 
 impl Walk {
-    /// Presentation time and duration of each carried picture of a file, in decoding order; others are left at zero.
-    fn source(&mut self, number: usize, source: &SourceFile<'_>) -> Result<Vec<(i64, u32)>, Error> {
-        let mut times = vec![(0, 0); source.pictures.list.len()];
+    /// The times of each carried picture of a file, in decoding order; those of others mean nothing.
+    fn source(&mut self, number: usize, source: &SourceFile<'_>) -> Result<Vec<Times>, Error> {
+        let mut times = vec![(None, 0); source.pictures.list.len()];
         let mut window = 0;
         for (at, &index) in source.pictures.order.iter().enumerate() {
             let index = index as usize;
@@ -101,19 +117,19 @@ impl Walk {
                 each += 1;
             }
             let picture = &source.pictures.list[index];
-            let duration = match self.shown - before {
-                0 => {
-                    self.open = false;
-                    (picture.end - picture.start).max(1)
-                }
-                shown => {
-                    self.extend_edit(shown);
-                    shown
+            let (start, duration) = match (self.shown - before, self.lead_in) {
+                (0, None) => (Some(self.position), (picture.end - picture.start).max(1)),
+                (0, Some(_)) => (None, 1),
+                (shown, _) => {
+                    self.lead_in.get_or_insert(self.position);
+                    (Some(self.position), shown)
                 }
             };
-            let duration_field = u32::try_from(duration).map_err(|_| Error::TooLarge("time on screen"))?;
-            times[index] = (self.position, duration_field);
-            self.position += duration;
+            if start.is_some() {
+                self.position += duration;
+            }
+            let duration = u32::try_from(duration).map_err(|_| Error::TooLarge("time on screen"))?;
+            times[index] = (start, duration);
         }
         Ok(times)
     }
@@ -140,13 +156,5 @@ impl Walk {
             }),
         }
         self.shown += end - start;
-    }
-
-    fn extend_edit(&mut self, duration: i64) {
-        match self.edits.last_mut() {
-            Some(edit) if self.open => edit.duration += duration,
-            _ => self.edits.push(Edit { duration, media_time: Some(self.position) }),
-        }
-        self.open = true;
     }
 }

@@ -46,7 +46,8 @@ pub(super) struct Window {
     pub(super) wall: Interval,
     /// The picture that is on screen now is shown from this tick on: the last one at or before the wanted start.
     pub(super) from: i64,
-    /// Nothing is shown at or after this tick: the last one at or before the wanted end, and past `from`.
+    /// Nothing is shown at or after this tick: the last one at or before the wanted end, past `from` unless nothing is
+    /// wanted.
     pub(super) to: i64,
     /// Pictures presented before this tick touch the window: the first one at or after the wanted end.
     pub(super) before: i64,
@@ -55,6 +56,7 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(part: usize, clock: FileClock, wall: Interval) -> Self {
         let from = clock.floor(wall.start);
-        Window { part, wall, from, to: clock.floor(wall.end).max(from + 1), before: clock.ceil(wall.end) }
+        let shortest = if wall.is_empty() { from } else { from + 1 };
+        Window { part, wall, from, to: clock.floor(wall.end).max(shortest), before: clock.ceil(wall.end) }
     }
 }

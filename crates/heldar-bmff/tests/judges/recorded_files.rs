@@ -1,27 +1,35 @@
-//! Recorded files, judged by ffprobe, ffmpeg and GStreamer.
+//! Recorded files, judged by ffprobe, ffmpeg, GStreamer and mediainfo.
 
-
+use heldar_bmff::*;
 
 use crate::support::*;
 
-/// A file that is written in one piece is read by others as what was coded.
+/// A file is read by others as what was coded, while it is open and once it is sealed.
 fn check(name: &str, video: &str, audio: &str) {
     let clip = clip(video, audio, "160x120");
     let recorded = record(&clip, 0..clip.pictures.len(), Timing::FirstDecoded, None);
     for (state, bytes) in [("open", recorded.bytes.clone()), ("sealed", recorded.sealed())] {
         let path = write(&format!("{name}_{state}.mp4"), &bytes);
         let packets = packets_of(&path, &[], "v:0", "packet=pts,size,flags");
-        let origin = clip.pictures[0].dts;
-        let found: Vec<_> = packets.iter().map(|p| (p["pts"].clone(), p["size"].clone(), p["flags"].contains('K'))).collect();
-        let sent: Vec<_> = clip
-            .pictures
+        let found: Vec<_> = packets
             .iter()
-            .map(|p| ((p.pts - origin).to_string(), p.data.len().to_string(), p.sync))
+            .map(|p| (p["pts"].parse().unwrap(), p["size"].parse().unwrap(), p["flags"].contains('K')))
             .collect();
+        let origin = clip.pictures[0].dts;
+        let sent: Vec<_> = clip.pictures.iter().map(|p| (p.pts - origin, p.data.len(), p.sync)).collect();
         assert_eq!(found, sent, "{name} {state}");
         assert_eq!(picture_md5(&path), clip.picture_md5, "{name} {state}");
-        println!("{name} {state} {} {}", probe(&path, "format=duration"), probe(&path, "stream=duration"));
+
+        let stream = &packets_of(&path, &[], "v:0", "stream=duration")[0];
+        assert_eq!(stream["duration"], "6.000000", "{name} {state}");
+        let frames = packets_of(&path, &[], "a:0", "packet=pts,size");
+        let sent = recorded.table.track(AUDIO_TRACK_ID).map_or(0, |t| t.samples().len());
+        assert_eq!(frames.len(), sent, "{name} {state}");
     }
+    let path = write(&format!("{name}_gstreamer.mp4"), &recorded.sealed());
+    let pictures: Vec<_> =
+        gstreamer_pictures(&path, clip.video.codec).into_iter().map(|(_, md5)| md5).collect();
+    assert_eq!(pictures, clip.picture_md5, "{name}");
 }
 
 #[test]
@@ -42,4 +50,63 @@ fn h264_open() {
 #[test]
 fn h265() {
     check("h265", H265, OPUS);
+}
+
+/// A sealed file tells its length without being read to its end.
+#[test]
+fn length_in_the_header() {
+    let clip = clip(H264, "", "160x120");
+    let recorded = record(&clip, 0..clip.pictures.len(), Timing::FirstDecoded, None);
+    let sealed = recorded.sealed();
+    let cut = write("length.mp4", &sealed[..recorded.table.fragments()[1].end() as usize]);
+    let location = format!("location={}", cut.to_str().unwrap());
+    let report = ["filesrc", &location, "!", "qtdemux", "!", "progressreport", "!", "fakesink", "sync=true"];
+    let told = run("gst-launch-1.0", &report);
+    assert!(told.contains(" / 6 seconds"), "{told}");
+    let whole = write("length_whole.mp4", &sealed);
+    let told = run(
+        "mediainfo",
+        &["--Output=General;%Format%|%Duration%|%IsTruncated%|%VideoCount%", whole.to_str().unwrap()],
+    );
+    assert_eq!(told.trim(), "MPEG-4|6000||1");
+}
+
+/// Uneven pixels are shown wide.
+#[test]
+fn pixel_aspect() {
+    let clip = clip(H264, "", "160x120");
+    let mut video = clip.video.clone();
+    video.pixel_aspect = Some((16, 11));
+    let init = InitSegment::new(&video, None).unwrap();
+    let recorded = record(&clip, 0..25, Timing::FirstDecoded, None);
+    let mut bytes = init.bytes().to_vec();
+    bytes.extend_from_slice(&recorded.bytes[recorded.init.bytes().len()..]);
+    let path = write("aspect.mp4", &bytes);
+    assert_eq!(probe(&path, "stream=sample_aspect_ratio"), "16:11");
+}
+
+/// A file torn anywhere is cut to its last whole fragment, sealed again, and played.
+#[test]
+fn recovery() {
+    let clip = clip(H264_B, AAC, "160x120");
+    let recorded = record(&clip, 0..clip.pictures.len(), Timing::FirstDecoded, None);
+    let third = recorded.table.fragments()[3];
+    for torn in
+        [third.offset + 5, third.offset + u64::from(third.moof_len) + 30, third.end() - 1, third.end()]
+    {
+        let left = &recorded.bytes[..torn as usize];
+        let found = scan(left).unwrap();
+        let mut bytes = left[..found.end as usize].to_vec();
+        let slot = found.init.duration_slot.unwrap() as usize;
+        let index = FragmentIndex::of(&found.table).unwrap();
+        bytes[slot..slot + 20].copy_from_slice(&duration_box(index.end_ticks()));
+        bytes.extend(TableBuilder::from(&found.table).encode().unwrap());
+        assert!(matches!(scan(bytes.as_slice()).unwrap().tail, Tail::Sealed(_)));
+
+        let path = write(&format!("recovered_{torn}.mp4"), &bytes);
+        let pictures = picture_md5(&path);
+        let runs = recorded.table.track(VIDEO_TRACK_ID).unwrap().runs();
+        let whole = runs[if torn == third.end() { 4 } else { 3 }].first_sample as usize;
+        assert_eq!(pictures, clip.picture_md5[..whole]);
+    }
 }

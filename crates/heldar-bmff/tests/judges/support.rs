@@ -1,6 +1,5 @@
 //! Real coded media made by ffmpeg, a recorder in miniature, and the outside judges.
 
-
 use std::{
     collections::HashMap,
     fs,
@@ -50,21 +49,21 @@ pub(crate) struct Clip {
     pub(crate) frames: Vec<Coded>,
     /// Checksum of each decoded picture, in order of presentation.
     pub(crate) picture_md5: Vec<String>,
-    pub(crate) path: PathBuf,
 }
 
 /// Coding options of the clips.
-pub(crate) const H264: &str = "-c:v libx264 -preset ultrafast -x264-params keyint=25:min-keyint=25:scenecut=0:bframes=0";
-pub(crate) const H264_B: &str =
-    "-c:v libx264 -preset veryfast -x264-params keyint=24:min-keyint=24:scenecut=0:bframes=3:b-adapt=0:b-pyramid=normal";
-pub(crate) const H264_OPEN: &str =
-    "-c:v libx264 -preset veryfast -x264-params keyint=20:min-keyint=20:scenecut=0:bframes=3:b-adapt=0:open-gop=1";
-pub(crate) const H265: &str =
-    "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=none:keyint=20:min-keyint=20:scenecut=0:bframes=3:open-gop=1";
+pub(crate) const H264: &str =
+    "-c:v libx264 -preset ultrafast -x264-params keyint=25:min-keyint=25:scenecut=0:bframes=0";
+pub(crate) const H264_B: &str = "-c:v libx264 -preset veryfast -x264-params keyint=24:min-keyint=24:scenecut=0:bframes=3:b-adapt=0:b-pyramid=normal";
+pub(crate) const H264_OPEN: &str = "-c:v libx264 -preset veryfast -x264-params keyint=20:min-keyint=20:scenecut=0:bframes=3:b-adapt=0:open-gop=1";
+pub(crate) const H265: &str = "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=none:keyint=20:min-keyint=20:scenecut=0:bframes=3:open-gop=1";
 pub(crate) const AAC: &str = "-c:a aac -b:a 64k";
 pub(crate) const OPUS: &str = "-c:a libopus -b:a 32k -ac 1";
 
-/// The clip coded with these options, six seconds of moving test picture with a tone; made once per process.
+/// A tone whose frequency is 200 Hz and 400 Hz more with each second, so that it tells the time.
+const CHIRP: &str = "aevalsrc=0.5*sin(2*PI*(200+200*t)*t):duration=6:sample_rate=48000";
+
+/// The clip coded with these options, six seconds of moving test picture with a chirp; made once per process.
 pub(crate) fn clip(video: &str, audio: &str, size: &str) -> Arc<Clip> {
     type Cell = Arc<OnceLock<Arc<Clip>>>;
     static CLIPS: LazyLock<Mutex<HashMap<String, Cell>>> = LazyLock::new(Mutex::default);
@@ -84,7 +83,7 @@ fn make_clip(video: &str, audio: &str, size: &str) -> Clip {
     let picture = format!("testsrc=duration=6:size={size}:rate=25");
     let mut args = vec!["-v", "error", "-f", "lavfi", "-i", &picture];
     if !audio.is_empty() {
-        args.extend(["-f", "lavfi", "-i", "sine=frequency=440:duration=6:sample_rate=48000"]);
+        args.extend(["-f", "lavfi", "-i", CHIRP]);
     }
     args.extend(["-pix_fmt", "yuv420p", "-threads", "1"]);
     args.extend(video.split(' '));
@@ -111,7 +110,7 @@ fn make_clip(video: &str, audio: &str, size: &str) -> Clip {
     };
     let audio = (!audio.is_empty()).then(|| audio_params(&bytes, audio.contains("libopus")));
     let picture_md5 = picture_md5(&path);
-    Clip { video, audio, pictures, frames, picture_md5, path }
+    Clip { video, audio, pictures, frames, picture_md5 }
 }
 
 /// The body of the first box of a kind, found by its name anywhere in a file.
@@ -162,7 +161,12 @@ fn coded_samples(path: &Path, bytes: &[u8], stream: &str) -> Vec<Coded> {
 }
 
 /// What ffprobe says of the packets or frames of a stream, field by field.
-pub(crate) fn packets_of(path: &Path, options: &[&str], stream: &str, entries: &str) -> Vec<HashMap<String, String>> {
+pub(crate) fn packets_of(
+    path: &Path,
+    options: &[&str],
+    stream: &str,
+    entries: &str,
+) -> Vec<HashMap<String, String>> {
     let mut args = vec!["-v", "error"];
     args.extend(options);
     args.extend(["-select_streams", stream, "-show_entries", entries, "-of", "compact=p=0"]);
@@ -186,22 +190,62 @@ pub(crate) fn probe(path: &Path, entry: &str) -> String {
 /// Checksums of the decoded pictures, in order of presentation; every error of the decoder fails the test.
 pub(crate) fn picture_md5(path: &Path) -> Vec<String> {
     let path = path.to_str().unwrap();
-    let args = ["-v", "error", "-xerror", "-threads", "1", "-i", path, "-map", "0:v", "-vsync", "passthrough"];
+    let args =
+        ["-v", "error", "-xerror", "-threads", "1", "-i", path, "-map", "0:v", "-vsync", "passthrough"];
     let out = run("ffmpeg", &[&args[..], &["-f", "framemd5", "-"]].concat());
     let md5 = |line: &str| line.rsplit(',').next().unwrap().trim().to_owned();
     out.lines().filter(|l| !l.starts_with('#')).map(md5).collect()
 }
 
-/// How much sound comes out, in samples, and at which time the first.
-pub(crate) fn decoded_audio(path: &Path) -> (i64, usize) {
-    let frames = packets_of(path, &["-threads", "1"], "a:0", "frame=pts,nb_samples");
-    let samples = frames.iter().map(|f| f["nb_samples"].parse::<usize>().unwrap()).sum();
-    (frames.first().map_or(0, |f| f["pts"].parse().unwrap()), samples)
+/// Like [`picture_md5`], by GStreamer, with the time at which each picture is shown, in microseconds. The last one may
+/// be kept back by its decoder.
+pub(crate) fn gstreamer_pictures(path: &Path, codec: VideoCodec) -> Vec<(i64, String)> {
+    let decoder = match codec {
+        VideoCodec::H264 => ["h264parse", "!", "avdec_h264"],
+        VideoCodec::H265 => ["h265parse", "!", "avdec_h265"],
+    };
+    let location = format!("location={}", path.to_str().unwrap());
+    let mut args = vec!["-q", "filesrc", &location, "!", "qtdemux", "name=d", "d.video_0", "!"];
+    args.extend(decoder);
+    args.extend(["max-threads=1", "!", "checksumsink", "hash=md5", "sync=false"]);
+    let out = run("gst-launch-1.0", &args);
+    out.lines()
+        .filter_map(|line| {
+            let (time, md5) = line.split_once(' ')?;
+            let mut fields = time.split(':').map(|f| f.parse::<f64>().ok());
+            let (h, m, s) = (fields.next()??, fields.next()??, fields.next()??);
+            Some((((h * 60.0 + m) * 60.0 + s) * 1e6, md5.trim().to_owned()))
+        })
+        .map(|(us, md5)| (us as i64, md5))
+        .collect()
+}
+
+/// Decoded sound, one float for each of 48,000 samples a second.
+pub(crate) fn sound(path: &Path) -> Vec<f32> {
+    let raw = path.with_extension("f32");
+    let (path, out) = (path.to_str().unwrap(), raw.to_str().unwrap());
+    run(
+        "ffmpeg",
+        &["-v", "error", "-xerror", "-y", "-i", path, "-map", "0:a", "-ac", "1", "-f", "f32le", out],
+    );
+    let bytes = fs::read(&raw).unwrap();
+    bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
+}
+
+/// Which second of the clip a tenth of a second of its sound is from, told by its frequency.
+pub(crate) fn second_of(sound: &[f32]) -> f64 {
+    let rising: Vec<usize> = (1..sound.len()).filter(|&i| sound[i - 1] < 0.0 && sound[i] >= 0.0).collect();
+    let (first, last) = (rising[0], rising[rising.len() - 1]);
+    let frequency = (rising.len() - 1) as f64 * 48_000.0 / (last - first) as f64;
+    (frequency - 200.0) / 400.0
 }
 
 /// Presentation times of the decoded pictures, in ticks.
 pub(crate) fn shown_times(path: &Path) -> Vec<i64> {
-    packets_of(path, &["-threads", "1"], "v:0", "frame=pts").iter().map(|f| f["pts"].parse().unwrap()).collect()
+    packets_of(path, &["-threads", "1"], "v:0", "frame=pts")
+        .iter()
+        .map(|f| f["pts"].parse().unwrap())
+        .collect()
 }
 
 /// A recorded file and its sample table.
@@ -260,7 +304,12 @@ pub(crate) type Hole = (usize, i64);
 
 /// Records a range of pictures and the sound of their time as one file. Fragments end at sync samples and before every
 /// eighth picture that is presented after all before it.
-pub(crate) fn record(clip: &Clip, pictures: std::ops::Range<usize>, timing: Timing, hole: Option<Hole>) -> Recorded {
+pub(crate) fn record(
+    clip: &Clip,
+    pictures: std::ops::Range<usize>,
+    timing: Timing,
+    hole: Option<Hole>,
+) -> Recorded {
     let init = InitSegment::new(&clip.video, clip.audio.as_ref()).unwrap();
     let mut out = Recorder {
         bytes: init.bytes().to_vec(),
@@ -282,7 +331,10 @@ pub(crate) fn record(clip: &Clip, pictures: std::ops::Range<usize>, timing: Timi
         let picture = &all[number];
         let after_all = all[number..pictures.end].iter().all(|p| p.pts > latest);
         let jump = hole.filter(|&(at, _)| at == number).map(|(_, ticks)| ticks);
-        if !video.samples.is_empty() && after_all && (picture.sync || jump.is_some() || video.samples.len() >= 8) {
+        if !video.samples.is_empty()
+            && after_all
+            && (picture.sync || jump.is_some() || video.samples.len() >= 8)
+        {
             out.fragment(&mut video, &mut sound);
         }
         if let Some(ticks) = jump {
@@ -355,7 +407,9 @@ pub(crate) fn assemble(file: &VirtualFile, range: std::ops::Range<u64>, files: &
         match source {
             Source::Header(bytes) => out.extend_from_slice(&bytes),
             Source::File(r) => {
-                out.extend_from_slice(&files[r.file as usize][r.offset as usize..(r.offset + r.len) as usize]);
+                out.extend_from_slice(
+                    &files[r.file as usize][r.offset as usize..(r.offset + r.len) as usize],
+                );
             }
         }
     }

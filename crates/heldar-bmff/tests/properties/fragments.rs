@@ -19,9 +19,14 @@ fn file(fragments: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn impossible_fragments_are_refused() {
-    let samples = |size, count| vec![SampleMeta { size, duration: 1, composition_offset: 0, sync: true }; count];
+    let samples =
+        |size, count| vec![SampleMeta { size, duration: 1, composition_offset: 0, sync: true }; count];
     let check = |video: &[SampleMeta], audio: &[SampleMeta], base_decode_time| {
-        let runs = [(1, video), (2, audio)].map(|(track_id, samples)| TrackRun { track_id, base_decode_time, samples });
+        let runs = [(1, video), (2, audio)].map(|(track_id, samples)| TrackRun {
+            track_id,
+            base_decode_time,
+            samples,
+        });
         FragmentHeader::new(1, &runs)
     };
     assert!(check(&samples(1 << 30, 3), &[], 0).is_ok());
@@ -62,7 +67,11 @@ fn parameters_are_found_again() {
 #[test]
 fn a_shift_that_is_impossible_changes_nothing() {
     let samples = vec![SampleMeta { size: 1, duration: 1, composition_offset: 0, sync: true }];
-    let runs = [(1, 0), (2, 1)].map(|(track_id, base_decode_time)| TrackRun { track_id, base_decode_time, samples: &samples });
+    let runs = [(1, 0), (2, 1)].map(|(track_id, base_decode_time)| TrackRun {
+        track_id,
+        base_decode_time,
+        samples: &samples,
+    });
     let header = FragmentHeader::new(1, &runs).unwrap();
     let moof = &header.bytes[..header.moof_len as usize];
     let mut fast = tracks();

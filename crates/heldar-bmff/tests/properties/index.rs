@@ -30,9 +30,13 @@ fn sixty_fragments_are_short() {
 #[test]
 fn out_of_order_is_refused() {
     let base = built(100, &[(50, 10, true)]);
-    for (offset, start_ticks, end_offset, end_ticks) in
-        [(149, 10, 200, 20), (150, 10, 150, 20), (150, 10, 200, 9), (150, 10, u64::MAX, 20), (150, 10, 200, u64::MAX)]
-    {
+    for (offset, start_ticks, end_offset, end_ticks) in [
+        (149, 10, 200, 20),
+        (150, 10, 150, 20),
+        (150, 10, 200, 9),
+        (150, 10, u64::MAX, 20),
+        (150, 10, 200, u64::MAX),
+    ] {
         let mut index = base.clone();
         let entry = IndexEntry { offset, start_ticks, sync: true };
         assert!(index.push(entry, end_offset, end_ticks).is_err(), "{entry:?}");

@@ -62,7 +62,8 @@ pub(crate) fn read(file: &[u8]) -> Movie {
 /// Count and value of each entry, unrolled.
 fn unrolled(table: Option<&[u8]>) -> Vec<i64> {
     let Some(table) = table else { return Vec::new() };
-    let entries = (0..number(table, 4, 4) as usize).map(|i| (number(table, 8 + 8 * i, 4), number(table, 12 + 8 * i, 4)));
+    let entries = (0..number(table, 4, 4) as usize)
+        .map(|i| (number(table, 8 + 8 * i, 4), number(table, 12 + 8 * i, 4)));
     entries.flat_map(|(count, value)| std::iter::repeat_n(value, count as usize)).collect()
 }
 
@@ -77,10 +78,11 @@ fn track(file: &[u8], trak: &[u8]) -> Track {
     let durations = unrolled(table(b"stts"));
     let offsets = unrolled(table(b"ctts"));
     let stsz = table(b"stsz").unwrap();
-    let sizes: Vec<_> = (0..number(stsz, 8, 4) as usize).map(|i| number(stsz, 12 + 4 * i, 4) as usize).collect();
+    let sizes: Vec<_> =
+        (0..number(stsz, 8, 4) as usize).map(|i| number(stsz, 12 + 4 * i, 4) as usize).collect();
     assert_eq!(durations.len(), sizes.len());
-    let sync: Option<Vec<_>> =
-        table(b"stss").map(|t| (0..number(t, 4, 4) as usize).map(|i| number(t, 8 + 4 * i, 4) as usize).collect());
+    let sync: Option<Vec<_>> = table(b"stss")
+        .map(|t| (0..number(t, 4, 4) as usize).map(|i| number(t, 8 + 4 * i, 4) as usize).collect());
 
     let co64 = table(b"co64").unwrap();
     let stsc = table(b"stsc").unwrap();

@@ -78,7 +78,12 @@ fn a_minute_is_short() {
     let mut offset = init.bytes().len() as u64;
     for second in 0..60u32 {
         let video: Vec<_> = (0..25)
-            .map(|i| SampleMeta { size: 9_000 + i * 97, duration: 3_600, composition_offset: 0, sync: i == 0 })
+            .map(|i| SampleMeta {
+                size: 9_000 + i * 97,
+                duration: 3_600,
+                composition_offset: 0,
+                sync: i == 0,
+            })
             .collect();
         let audio = vec![SampleMeta { size: 180, duration: 1024, composition_offset: 0, sync: true }; 47];
         let runs = [

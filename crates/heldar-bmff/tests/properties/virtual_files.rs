@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use heldar_base::{Interval, Micros, WallTime};
 use heldar_bmff::*;
+use heldar_media::VideoCodec;
 use proptest::prelude::*;
 
 use crate::{
@@ -91,7 +92,9 @@ fn assemble(file: &VirtualFile, range: std::ops::Range<u64>, files: &[File]) -> 
         match source {
             Source::Header(bytes) => out.extend_from_slice(&bytes),
             Source::File(r) => {
-                out.extend_from_slice(&files[r.file as usize].bytes[r.offset as usize..(r.offset + r.len) as usize]);
+                out.extend_from_slice(
+                    &files[r.file as usize].bytes[r.offset as usize..(r.offset + r.len) as usize],
+                );
             }
         }
     }
@@ -111,11 +114,17 @@ fn check_video(request: &Request, file: &VirtualFile, movie: &Movie) -> Result<(
     // Carried: all from the sync sample that the first picture of a window needs to the last one in decoding order.
     let mut carried = BTreeSet::new();
     for (window, recorded) in request.windows.iter().flat_map(|w| request.files.iter().map(move |f| (w, f))) {
-        let here = |p: &&&Picture| touches(window, p) && recorded.pictures.iter().any(|q| q.number == p.number);
+        let here =
+            |p: &&&Picture| touches(window, p) && recorded.pictures.iter().any(|q| q.number == p.number);
         let here: Vec<_> = shown.iter().filter(here).collect();
-        if let (Some(first), Some(last)) = (here.iter().map(|p| p.needs).min(), here.iter().map(|p| p.number).max()) {
+        if let (Some(first), Some(last)) =
+            (here.iter().map(|p| p.needs).min(), here.iter().map(|p| p.number).max())
+        {
             carried.extend(first..=last);
         }
+    }
+    for file in request.files.iter().filter(|f| f.codec == VideoCodec::H265) {
+        leave_out_leading(file, &shown, &mut carried);
     }
     let all: Vec<&Picture> = request.files.iter().flat_map(|f| &f.pictures).collect();
     let expected: Vec<_> = all.iter().filter(|p| carried.contains(&p.number)).map(|p| &p.data).collect();
@@ -126,15 +135,21 @@ fn check_video(request: &Request, file: &VirtualFile, movie: &Movie) -> Result<(
     let mut seen = Vec::new();
     let mut edit_start = 0;
     for &(duration, media_time) in &track.edits {
-        let inside = |s: &&progressive::Sample| s.shown < media_time + duration && s.shown + s.duration > media_time;
+        let inside =
+            |s: &&progressive::Sample| s.shown < media_time + duration && s.shown + s.duration > media_time;
         for sample in track.samples.iter().filter(inside) {
-            prop_assert!(sample.shown >= media_time && sample.shown + sample.duration <= media_time + duration);
+            prop_assert!(
+                sample.shown >= media_time && sample.shown + sample.duration <= media_time + duration
+            );
             seen.push((edit_start + sample.shown - media_time, sample));
         }
         edit_start += duration;
     }
     seen.sort_by_key(|(at, _)| *at);
-    prop_assert_eq!(seen.iter().map(|(_, s)| &s.data).collect::<Vec<_>>(), shown.iter().map(|p| &p.data).collect::<Vec<_>>());
+    prop_assert_eq!(
+        seen.iter().map(|(_, s)| &s.data).collect::<Vec<_>>(),
+        shown.iter().map(|p| &p.data).collect::<Vec<_>>()
+    );
 
     let (mut at, mut expected_at) = (0, Micros::ZERO);
     // Each edge of a piece may be rounded by a tick, each very short picture stretched to one.
@@ -152,6 +167,19 @@ fn check_video(request: &Request, file: &VirtualFile, movie: &Movie) -> Result<(
     Ok(())
 }
 
+/// Pictures that follow a sync sample at which decoding starts anew, and would be shown before it, are of no use.
+fn leave_out_leading(file: &File, shown: &[&Picture], carried: &mut BTreeSet<usize>) {
+    let before = carried.clone();
+    for sync in file.pictures.iter().filter(|p| p.needs == p.number && before.contains(&p.number)) {
+        let starts_anew = sync.number == file.pictures[0].number || !before.contains(&(sync.number - 1));
+        let leading: Vec<_> =
+            file.pictures.iter().filter(|p| p.number > sync.number && p.rank < sync.rank).collect();
+        if starts_anew && !leading.iter().any(|p| shown.iter().any(|s| s.number == p.number)) {
+            leading.iter().for_each(|p| _ = carried.remove(&p.number));
+        }
+    }
+}
+
 fn check_map(request: &Request, file: &VirtualFile) -> Result<(), TestCaseError> {
     let parts = file.parts();
     prop_assert_eq!(parts[0].media_start_ticks, 0);
@@ -161,7 +189,11 @@ fn check_map(request: &Request, file: &VirtualFile) -> Result<(), TestCaseError>
         prop_assert!(ticks > 0 && near(ticks, part.wall.len(), 2), "{:?} {}", part, ticks);
         let window = request.windows[part.part % request.windows.len()];
         prop_assert!(part.wall.start >= window.start && part.wall.end <= window.end);
-        prop_assert_eq!(part.codec_string.as_str(), "avc1.42c00b");
+        let codec_string = match request.files[0].codec {
+            VideoCodec::H264 => "avc1.42c00b",
+            VideoCodec::H265 => "hvc1.1.6.L30.90",
+        };
+        prop_assert_eq!(part.codec_string.as_str(), codec_string);
     }
     // Unless pictures are shorter than a tick, what is shown is no longer than what was asked for.
     let covered: Micros = file.covered().iter().map(Interval::len).sum();
@@ -187,7 +219,8 @@ fn check_audio(request: &Request, file: &VirtualFile, track: &Track) -> Result<(
         // Where it sounds, and where the pictures of its time are shown.
         let heard = Micros::from_ticks(sample.shown - media_time, 48_000) + Micros::from_ticks(late, 90_000);
         let in_sync = parts.iter().any(|part| {
-            let expected = Micros::from_ticks(part.media_start_ticks as i64, 90_000) + (frame.start - part.wall.start);
+            let expected =
+                Micros::from_ticks(part.media_start_ticks as i64, 90_000) + (frame.start - part.wall.start);
             (heard - expected).abs().0 <= 80
         });
         prop_assert!(in_sync, "{:?} at {:?}: {:?}", frame.start, heard, parts);
@@ -245,4 +278,3 @@ proptest! {
         prop_assert_eq!(assemble(&file, low..high, &request.files), &whole[low as usize..high as usize]);
     }
 }
-

@@ -70,6 +70,7 @@ pub(crate) struct File {
     /// Where each fragment ends, and the table up to there; first the end of the init segment.
     pub(crate) ends: Vec<(u64, SampleTable)>,
     pub(crate) wall_start: WallTime,
+    pub(crate) codec: VideoCodec,
     /// Whether the pictures of the file before were decoded just before those of this one.
     pub(crate) continues: bool,
     /// In decoding order.
@@ -93,8 +94,25 @@ impl File {
 }
 
 /// A real AVCDecoderConfigurationRecord of x264, 160x120, baseline.
-const AVCC: [u8; 39] = *b"\x01\x42\xc0\x0b\xff\xe1\x00\x18\x67\x42\xc0\x0b\xda\x0a\x11\xf9\x70\x11\x00\x00\x03\x00\x01\x00\
+const AVCC: [u8; 39] =
+    *b"\x01\x42\xc0\x0b\xff\xe1\x00\x18\x67\x42\xc0\x0b\xda\x0a\x11\xf9\x70\x11\x00\x00\x03\x00\x01\x00\
     \x00\x03\x00\x32\x0f\x14\x2a\xa0\x01\x00\x04\x68\xce\x0f\xc8";
+
+/// A real HEVCDecoderConfigurationRecord of x265, 160x120, main.
+const HVCC: [u8; 111] = *b"\x01\x01\x60\x00\x00\x00\x90\x00\x00\x00\x00\x00\x1e\xf0\x00\xfc\xfd\xf8\xf8\x00\x00\x0f\x03\xa0\x00\x01\x00\x18\
+    \x40\x01\x0c\x01\xff\xff\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x1e\x95\x94\x09\xa1\x00\x01\x00\
+    \x2b\x42\x01\x01\x01\x60\x00\x00\x03\x00\x90\x00\x00\x03\x00\x00\x03\x00\x1e\xa0\x14\x20\x20\x7c\xb9\x65\x65\x4a\
+    \x4c\x2f\x01\x68\x08\x00\x00\x03\x00\x08\x00\x00\x03\x00\xc8\x40\xa2\x00\x01\x00\x06\x44\x01\xc0\x73\xc1\x89";
+
+/// Parameters of H.265, else those of [`video_params`].
+fn h265_params() -> VideoParams {
+    VideoParams {
+        codec: VideoCodec::H265,
+        codec_string: "hvc1.1.6.L30.90".into(),
+        config: Bytes::from_static(&HVCC),
+        ..video_params()
+    }
+}
 
 pub(crate) fn video_params() -> VideoParams {
     VideoParams {
@@ -210,16 +228,23 @@ pub(crate) fn footage(seed: u64, groups: u64) -> Vec<File> {
     let script = Script::new(&mut dice, groups);
     let mut files = Vec::new();
     let sound = dice.below(2_000) as i64;
+    let video = if dice.once_in(2) { video_params() } else { h265_params() };
     for (at, &start) in script.files.iter().enumerate() {
         let end = script.files.get(at + 1).copied().unwrap_or(script.ranks.len());
-        files.push(record(&mut dice, &script, start..end, sound));
+        files.push(record(&mut dice, &script, start..end, sound, &video));
     }
     files
 }
 
-fn record(dice: &mut Dice, script: &Script, numbers: std::ops::Range<usize>, sound: i64) -> File {
+fn record(
+    dice: &mut Dice,
+    script: &Script,
+    numbers: std::ops::Range<usize>,
+    sound: i64,
+    video: &VideoParams,
+) -> File {
     let with_audio = !dice.once_in(4);
-    let init = InitSegment::new(&video_params(), Some(&audio_params()).filter(|_| with_audio)).unwrap();
+    let init = InitSegment::new(video, Some(&audio_params()).filter(|_| with_audio)).unwrap();
     let origin = script.times[numbers.start].0;
     // How much later than decode times presentation times start.
     let shift = if dice.once_in(2) { 0 } else { dice.below(20_000) as i64 };
@@ -229,6 +254,7 @@ fn record(dice: &mut Dice, script: &Script, numbers: std::ops::Range<usize>, sou
         index: FragmentIndex::new(),
         ends: Vec::new(),
         wall_start: BASE + Micros::from_ticks(origin, 90_000) - Micros::from_ticks(shift, 90_000),
+        codec: video.codec,
         continues: !dice.once_in(5),
         pictures: Vec::new(),
         frames: Vec::new(),

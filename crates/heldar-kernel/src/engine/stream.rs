@@ -33,6 +33,8 @@ pub struct StreamSettings {
     pub recorder: RecorderConfig,
     /// Time without a picture that ends a session.
     pub stall: Duration,
+    /// Nothing captured before this instant is recorded.
+    pub not_before: heldar_base::WallTime,
     /// Counts edits after which an attempt is due at once.
     pub edits: u64,
 }
@@ -169,7 +171,8 @@ impl StreamTask {
         bus: Bus,
         figures: Arc<StreamFigures>,
     ) -> Self {
-        let recorder = Recorder::new(settings.borrow().recorder);
+        let mut recorder = Recorder::new(settings.borrow().recorder);
+        recorder.not_before(settings.borrow().not_before);
         let muxer = Muxer::new(stream.clone(), shared.keys.clone());
         let group = Arc::new(retina::client::SessionGroup::default());
         StreamTask {

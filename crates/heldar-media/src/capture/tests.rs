@@ -39,6 +39,8 @@ fn rtp_time_decides_not_arrival() {
     check(0, &[(700, 0), (740, 45), (780, 95), (820, 121), (860, 160)], &[0, 40, 80, 120, 160]);
     // A link that stalls for two seconds and then delivers at once.
     check(0, &[(0, 0), (40, 40), (80, 2080), (120, 2080), (160, 2081)], &[0, 40, 80, 120, 160]);
+    // One that holds a picture back for four seconds, while the camera drops three seconds of others.
+    check(0, &[(0, 0), (40, 40), (80, 4080), (3120, 4081), (4160, 4160)], &[0, 40, 80, 3120, 4160]);
 }
 
 #[test]
@@ -52,6 +54,14 @@ fn reordered_pictures_keep_their_places() {
 fn repeated_timestamps_are_told_apart() {
     // Two pictures per timestamp, the rate right on average: arrival tells.
     check(0, &[(0, 0), (0, 40), (80, 80), (80, 120), (160, 160)], &[0, 40, 80, 120, 160]);
+    // A clock that stands still for two pictures: time goes on, and waits at half speed for the clock to come up.
+    check(
+        0,
+        &[(0, 0), (40, 40), (40, 80), (40, 120), (80, 160), (120, 200), (160, 240), (200, 280)],
+        &[0, 40, 80, 120, 140, 160, 180, 200],
+    );
+    // The same timestamp again after a stall: not much time is given to it.
+    check(0, &[(0, 0), (40, 40), (40, 5040), (80, 5080)], &[0, 40, 1040, 1060]);
     // Both at once: one tick apart.
     let got = {
         let mut clock = CaptureClock::new();
@@ -74,8 +84,40 @@ fn jumps_of_the_camera_start_anew_at_arrival() {
         &[(0, 0), (80, 80), (40, 81), (hour, 160), (hour - 40, 161), (hour + 80, 240), (hour + 40, 241)],
         &[0, 80, 40, 160, 120, 240, 200],
     );
+    // Farther back than any reordering reaches.
+    check(1, &[(20_000, 0), (0, 40), (40, 80)], &[0, 40, 80]);
     // More pictures back than the stream reorders.
     check(1, &[(0, 0), (40, 40), (80, 80), (120, 120), (0, 160), (40, 200)], &[0, 40, 80, 120, 160, 200]);
+}
+
+#[test]
+fn a_new_clock_rate_starts_anew() {
+    let mut clock = CaptureClock::new();
+    let mut got = Vec::new();
+    for n in 0..6i64 {
+        let rate = if n < 3 { 8_000 } else { 16_000 };
+        let reading = Reading {
+            rtp_time: 1_000_000 + n * 20 * i64::from(rate) / 1000,
+            clock_rate: NonZeroU32::new(rate).unwrap(),
+            ..reading(0, n * 20_000, 0)
+        };
+        got.push((clock.observe(Audio, &reading).unwrap().0 - UTC) / 1000);
+    }
+    assert_eq!((got, clock.jumps()), (vec![0, 20, 40, 60, 80, 100], 1));
+}
+
+/// What is far ahead of arrival for another reason is no jump.
+#[test]
+fn a_burst_at_the_start_is_no_jump() {
+    let got =
+        captured_ms(0, &[(0, 1500), (500, 1500), (1000, 1500), (1500, 1500), (3500, 3500), (5500, 5500)]);
+    assert_eq!(got[..4], [1500, 2000, 2475, 2938]);
+    assert!((4700..4900).contains(&got[4]) && (6500..6800).contains(&got[5]), "{got:?}");
+}
+
+#[test]
+fn one_timestamp_out_of_order_is_passed_over() {
+    check(0, &[(0, 0), (40, 40), (30, 80), (120, 120), (160, 160)], &[0, 40, 80, 120, 160]);
 }
 
 #[test]
@@ -89,22 +131,39 @@ fn a_small_step_back_neither_stops_nor_reverses_time() {
     }
 }
 
-/// How far times of capture are from the truth at the end, in microseconds, and the longest picture, for a camera whose
-/// RTP clock is a function of the true time.
-fn follow(seconds: i64, rtp_of: impl Fn(i64) -> i64, arrival_of: impl Fn(i64) -> i64) -> (i64, i64) {
+/// What became of a stream of 25 pictures per second, in microseconds.
+#[derive(Debug)]
+struct Followed {
+    /// Time of capture less the truth, at the end.
+    error: i64,
+    shortest: i64,
+    longest: i64,
+    jumps: u64,
+}
+
+/// Follows a camera whose RTP clock is a function of the true time.
+fn follow(seconds: i64, rtp_of: impl Fn(i64) -> i64, arrival_of: impl Fn(i64) -> i64) -> Followed {
     let mut clock = CaptureClock::new();
-    let (mut last, mut longest, mut error) = (None, 0, 0);
+    let mut followed = Followed { error: 0, shortest: i64::MAX, longest: 0, jumps: 0 };
+    let mut last = None;
     for n in 0..seconds * 25 {
         let truth = n * 40_000;
         let got = clock.observe(Video, &reading(rtp_of(truth), arrival_of(truth), 0)).unwrap().0 - UTC;
         if let Some(last) = last {
-            assert!(got > last, "{got} after {last}");
-            longest = longest.max(got - last);
+            followed.shortest = followed.shortest.min(got - last);
+            followed.longest = followed.longest.max(got - last);
         }
         last = Some(got);
-        error = got - truth;
+        followed.error = got - truth;
     }
-    (error, longest)
+    followed.jumps = clock.jumps();
+    followed
+}
+
+fn check_followed(followed: &Followed, error: i64, lengths_ms: std::ops::RangeInclusive<i64>, jumps: u64) {
+    let lengths =
+        lengths_ms.contains(&(followed.shortest / 1000)) && lengths_ms.contains(&(followed.longest / 1000));
+    assert!(followed.error.abs() <= error && lengths && followed.jumps == jumps, "{followed:?}");
 }
 
 #[test]
@@ -112,24 +171,24 @@ fn odd_cameras_stay_near_the_truth() {
     let same = |t| t;
     // Quartz errors.
     for ppm in [-200, -20, 20, 200] {
-        let (error, longest) = follow(1800, |t| t + t * ppm / 1_000_000, same);
-        assert!(error.abs() < 8_000 && longest < 41_000, "{ppm} ppm: {error} {longest}");
+        check_followed(&follow(1800, |t| t + t * ppm / 1_000_000, same), 8_000, 39..=40, 0);
     }
     // A clock that is plainly wrong.
     for percent in [-8, -4, 4, 8] {
-        let (error, longest) = follow(600, |t| t + t * percent / 100, same);
-        assert!(error.abs() < 5_000_000 && longest < 200_000, "{percent} %: {error} {longest}");
+        check_followed(&follow(600, |t| t + t * percent / 100, same), 5_000_000, 20..=100, 0);
     }
     // A camera that sends its last two seconds at once when it is asked to play.
-    let (error, longest) = follow(300, same, |t| t.max(2_000_000));
-    assert!(error.abs() < 100_000 && longest < 41_000, "{error} {longest}");
-    // Timestamps that stand still for every second picture, and never catch up.
-    let (error, longest) = follow(600, |t| t / 80_000 * 40_000, same);
-    assert!(error.abs() < 40_000_000 && longest < 1_000_000, "{error} {longest}");
+    check_followed(&follow(300, same, |t| t.max(2_000_000)), 100_000, 35..=40, 0);
+    // Its clock jumps by an hour, forward and back.
+    for hour in [3_600_000_000i64, -3_600_000_000] {
+        let jump = |t| if t < 20_000_000 { t } else { t + hour };
+        check_followed(&follow(60, jump, same), 1_000, 39..=40, 1);
+    }
     // A clock that stood still for five seconds.
-    let (error, longest) =
-        follow(120, |t| if t < 10_000_000 { t } else { (t - 5_000_000).max(10_000_000) }, same);
-    assert!(error.abs() < 200_000 && longest < 60_000, "{error} {longest}");
+    let still = |t: i64| if t < 10_000_000 { t } else { (t - 5_000_000).max(10_000_000) };
+    check_followed(&follow(120, still, same), 200_000, 30..=60, 0);
+    // Timestamps that stand still for every second picture and never catch up: half the rate.
+    check_followed(&follow(600, |t| t / 80_000 * 40_000, same), 40_000_000, 1..=80, 0);
 }
 
 #[test]
@@ -189,47 +248,72 @@ fn a_large_step_backward_keeps_the_runs_own_time() {
     let back = |now: i64| if now < 10_000_000 { 0 } else { -20_000_000 };
     let offset = under_host_clock(420, back, 50_000).unwrap();
     assert!(offset.abs() < 2_000, "{offset}");
+    // One more second after that is again slewed at 500 ppm: 35 ms in 70 s.
+    let twice = |now: i64| match now {
+        ..10_000_000 => 0,
+        10_000_000..430_000_000 => -20_000_000,
+        _ => -21_000_000,
+    };
+    let offset = under_host_clock(500, twice, 50_000).unwrap();
+    assert!((955_000..975_000).contains(&offset), "{offset}");
     // The clock is set right again soon after: no large step forward against the run's own time.
     let there_and_back = |now: i64| if (10_000_000..20_000_000).contains(&now) { -hour } else { 0 };
     let offset = under_host_clock(30, there_and_back, 50_000).unwrap();
     assert!((-600_000..0).contains(&offset), "{offset}");
 }
 
-/// Audio and video of one camera whose audio arrives `audio_late_us` later; how far their times are apart at the end for
-/// the same instant.
-fn misalignment(seconds: i64, audio_late_us: i64, reports: Option<i64>) -> i64 {
+/// Sender reports of a camera in a test.
+#[derive(Clone, Copy)]
+struct Reports {
+    /// Last second with a report.
+    until_s: i64,
+    /// What those of the audio track say too much, in microseconds.
+    wrong: i64,
+}
+
+/// Audio and video of one camera whose audio arrives 150 ms later; how far the times of both are from the truth at the end,
+/// in microseconds.
+fn misalignment(seconds: i64, reports: Option<Reports>) -> (i64, i64) {
     let mut clock = CaptureClock::new();
-    let mut times = (0, 0);
+    let mut error = (0, 0);
     for n in 0..seconds * 25 {
         let truth = n * 40_000;
-        let audio_arrival = truth + audio_late_us;
-        times.0 = clock.observe(Video, &reading(truth + 77, truth, 0)).unwrap().0;
+        let late = truth + 150_000;
+        let video = reading(truth + 77, truth, 0);
         let audio = Reading {
             rtp_time: Micros(truth + 5_000_000).to_ticks(16_000),
             clock_rate: AUDIO_RATE,
             reorder_depth: 0,
-            arrival: MonoTime(audio_arrival),
-            wall: WallTime(UTC + audio_arrival),
+            arrival: MonoTime(late),
+            wall: WallTime(UTC + late),
         };
-        times.1 = clock.observe(Audio, &audio).unwrap().0;
-        if let Some(wrong) = reports.filter(|_| n % 125 == 0) {
+        error.0 = clock.observe(Video, &video).unwrap().0 - UTC - truth;
+        error.1 = clock.observe(Audio, &audio).unwrap().0 - UTC - truth;
+        if let Some(reports) = reports.filter(|r| n % 125 == 0 && truth <= r.until_s * 1_000_000) {
             // The camera's clock is years off.
             let ntp = |t: i64| WallTime(1_000_000 + t);
-            clock.sender_report(Video, Micros(truth + 77).to_ticks(90_000), ntp(truth), MonoTime(truth));
-            let audio_rtp = Micros(truth + 5_000_000).to_ticks(16_000);
-            clock.sender_report(Audio, audio_rtp, ntp(truth + wrong), MonoTime(audio_arrival));
+            clock.sender_report(Video, video.rtp_time, ntp(truth), MonoTime(truth));
+            clock.sender_report(Audio, audio.rtp_time, ntp(truth + reports.wrong), MonoTime(late));
         }
     }
-    times.1 - times.0
+    error
+}
+
+fn check_alignment(seconds: i64, reports: Option<(i64, i64)>, audio_ms: std::ops::RangeInclusive<i64>) {
+    let reports = reports.map(|(until_s, wrong)| Reports { until_s, wrong });
+    let (video, audio) = misalignment(seconds, reports);
+    assert!(video.abs() < 2_000 && audio_ms.contains(&(audio / 1000)), "{video} {audio}");
 }
 
 #[test]
 fn sender_reports_align_tracks_while_they_are_plausible() {
     // Without reports the delay of arrival is all there is.
-    assert!((misalignment(120, 150_000, None) - 150_000).abs() < 1_000);
-    assert!(misalignment(120, 150_000, Some(0)).abs() < 2_000);
+    check_alignment(120, None, 149..=151);
+    check_alignment(120, Some((120, 0)), -2..=2);
     // Reports that contradict arrival by two seconds are not believed.
-    assert!((misalignment(120, 150_000, Some(2_000_000)) - 150_000).abs() < 2_000);
+    check_alignment(120, Some((120, 2_000_000)), 148..=152);
+    // A minute after the last report arrival is all there is again, and slowly followed.
+    check_alignment(170, Some((10, 0)), 60..=100);
 }
 
 /// One thing that comes in.

@@ -124,12 +124,11 @@ impl TrackClock {
         Some(self.window.min()?.saturating_sub(report.offset))
     }
 
-    /// Notes a delay before the common alignment is computed.
+    /// Notes the delay of a picture before the common alignment is computed. One that is wrong because the camera's clock
+    /// jumped is forgotten with all others when it is placed.
     pub(super) fn note_arrival(&mut self, reading: &Reading) {
-        if matches!(self.step(reading), Step::Rises | Step::Reordered) {
-            let delay = reading.arrival.0.saturating_sub(self.scale(reading.rtp_time));
-            self.window.push(reading.arrival, delay);
-        }
+        let delay = reading.arrival.0.saturating_sub(self.scale(reading.rtp_time));
+        self.window.push(reading.arrival, delay);
     }
 
     /// Time of capture of the next picture or frame. `common` is the smallest delay over all tracks against the sender's
@@ -148,7 +147,7 @@ impl TrackClock {
             }
             Step::Repeats | Step::Stumbles => {
                 let elapsed = (reading.arrival - self.front.arrival).0;
-                let step = elapsed.clamp(self.spacing_mono(), LONGEST_STEP_US.max(self.spacing_mono()));
+                let step = elapsed.clamp(self.spacing().0, LONGEST_STEP_US.max(self.spacing().0));
                 let mono = self.front.mono.saturating_add(step);
                 self.put_in_front(self.front.rtp_time, self.front.x, mono, reading, wall_line)
             }
@@ -196,7 +195,7 @@ impl TrackClock {
         let young = arrival - self.anchored_at < SETTLING;
         self.line.advance(x, wanted, |error| slew_ppm(error, young));
         let natural = self.line.at(x);
-        let earliest = self.front.mono.saturating_add(self.spacing_mono());
+        let earliest = self.front.mono.saturating_add(self.spacing().0);
         if natural >= earliest {
             return natural;
         }
@@ -260,7 +259,7 @@ impl TrackClock {
         self.report = None;
         self.placed.clear();
         self.floor = Some(self.front.wall);
-        let mono = reading.arrival.0.max(self.front.mono.saturating_add(self.spacing_mono()));
+        let mono = reading.arrival.0.max(self.front.mono.saturating_add(self.spacing().0));
         self.line = SlewLine::through(0, mono);
         self.window.clear();
         self.window.push(reading.arrival, reading.arrival.0);
@@ -275,12 +274,6 @@ impl TrackClock {
     /// Least distance of two times of capture.
     fn spacing(&self) -> Micros {
         super::spacing(self.clock_rate)
-    }
-
-    /// Least distance in monotonic time, so that what the slewed wall clock leaves of it is enough.
-    fn spacing_mono(&self) -> i64 {
-        let spacing = self.spacing().0;
-        spacing + spacing / 16 + 2
     }
 }
 

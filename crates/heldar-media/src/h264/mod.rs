@@ -128,3 +128,6 @@ fn take_sei_number(rest: &mut &[u8]) -> Option<u32> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ pub struct Sps {
 const MAX_MBS: u32 = 4095;
 
 /// Profiles whose parameter sets tell chroma format and bit depth (7.3.2.1.1).
-const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+pub(super) const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
 impl Sps {
     /// Reads a NAL unit of type 7, its header byte included.

@@ -25,8 +25,9 @@ pub fn codec_string(sps: &Sps) -> String {
         ptl.compatibility.reverse_bits(),
         ptl.level_idc
     );
-    let used = ptl.constraints.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
-    for byte in &ptl.constraints[..used] {
+    // Trailing bytes that are zero may be left out; the first stays, since readers exist that want one.
+    let used = ptl.constraints.iter().rposition(|b| *b != 0).unwrap_or(0) + 1;
+    for byte in ptl.constraints.iter().take(used) {
         let _infallible = write!(text, ".{byte:x}");
     }
     text

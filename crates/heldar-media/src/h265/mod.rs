@@ -130,3 +130,6 @@ pub fn slice_pps_id(nal: &[u8]) -> Option<u8> {
     let id = r.ue_max(63, "slice_pic_parameter_set_id").ok()? as u8;
     first.then_some(id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! The life of a camera: made, changed, removed, deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, WallTime, mask_userinfo, slugify};
+use heldar_store::op::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
+use heldar_store::{Attached, AuditEntry, Camera, CameraFields, ErrorKind, StoreError};
+use serde_json::{Map, Value, json};
+
+use super::author::{Author, Target, masked};
+use super::error::{FieldError, RegistryError};
+use super::fields::{self, CameraChanges, Rules, unknown_site};
+use super::secret_fields::{Edit, MASK, OpenedSecrets, SecretEdits};
+use super::to_its_end;
+use super::urls::{Opened, TABLE};
+use crate::kernel::Kernel;
+
+/// Rest before the engine is told again.
+const REST: Duration = Duration::from_secs(1);
+/// How long a deletion waits for the last segments of its camera.
+const LAST_SEGMENTS: Duration = Duration::from_secs(3);
+
+/// What becomes of the footage of a camera that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footage {
+    /// It goes too.
+    Delete,
+    /// It stays readable.
+    Keep,
+}
+
+/// Makes a camera, or takes a removed one of that id back into use, and starts it.
+///
+/// # Errors
+/// A field that cannot be accepted, an id outside `scope` or taken, the store.
+pub async fn create_camera(
+    kernel: &Arc<Kernel>,
+    author: Author,
+    scope: Scope,
+    id: Option<String>,
+    change: CameraChanges,
+) -> Result<Camera, RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let base = fields::defaults(&kernel.settings.cameras);
+        let merged = fields::merge(base, &OpenedSecrets::NONE, change, Rules::Create, &*kernel.guard)?;
+        let (mut fields, edits) = merged;
+        let id = new_id(id.as_deref(), &fields.name)?;
+        scope.check(&id).map_err(|_| RegistryError::OutOfScope)?;
+        let _turn = kernel.registry.turn.lock().await;
+        let before = kernel.store.camera(&Scope::All, &id).await?;
+        if before.as_ref().is_some_and(|camera| camera.removed_at.is_none()) {
+            return Err(RegistryError::Taken);
+        }
+        require_site(&kernel, &scope, &fields).await?;
+        kernel.seal(&id, &mut fields, edits)?;
+        let now = kernel.clock.wall();
+        let detail = json!({ "name": fields.name, "vendor": fields.vendor });
+        let audit = author.did(now, "create_camera", target(&id), detail);
+        let op = CreateCamera { id: id.clone(), fields: fields.clone(), now };
+        let attached = Attached { audit: Some(audit), events: Vec::new() };
+        let made = kernel.store.manage(op, attached).await.map_err(refused)?;
+        let revision = match made.value {
+            CameraCreated::New => 1,
+            CameraCreated::Reattached => before.map_or(1, |camera| camera.revision + 1),
+        };
+        let camera = Camera { id, fields, created_at: now, updated_at: now, revision, removed_at: None };
+        tell_engine(&kernel, &camera).await;
+        Ok(camera)
+    })
+    .await
+}
+
+/// Changes a camera. One that says nothing new writes nothing and interrupts nothing.
+///
+/// # Errors
+/// No such camera, one that was removed, a field that cannot be accepted, the store.
+pub async fn change_camera(
+    kernel: &Arc<Kernel>,
+    author: Author,
+    scope: Scope,
+    id: CameraId,
+    change: CameraChanges,
+) -> Result<Camera, RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let _turn = kernel.registry.turn.lock().await;
+        let camera = kernel.store.camera(&scope, &id).await?.ok_or(RegistryError::NotFound("camera"))?;
+        if camera.removed_at.is_some() {
+            return Err(RegistryError::Removed);
+        }
+        let opened = kernel.opened_secrets(&camera);
+        let base = camera.fields.clone();
+        let (mut fields, edits) = fields::merge(base, &opened, change, Rules::Change, &*kernel.guard)?;
+        let (changed, before, after) = differences(&camera.fields, &opened, &fields, &edits);
+        if changed.is_empty() {
+            return Ok(camera);
+        }
+        if fields.site_id != camera.fields.site_id {
+            require_site(&kernel, &scope, &fields).await?;
+        }
+        kernel.seal(&id, &mut fields, edits)?;
+        let now = kernel.clock.wall();
+        let audit = author.did(now, "update_camera", target(&id), json!({ "fields": changed }));
+        let audit = AuditEntry { before: Some(before), after: Some(after), ..audit };
+        let op = UpdateCamera { id: id.clone(), fields: fields.clone(), revision: camera.revision, now };
+        let attached = Attached { audit: Some(audit), events: Vec::new() };
+        kernel.store.manage(op, attached).await.map_err(refused)?;
+        let camera = Camera { fields, updated_at: now, revision: camera.revision + 1, ..camera };
+        tell_engine(&kernel, &camera).await;
+        Ok(camera)
+    })
+    .await
+}
+
+/// Takes a camera out of use, with or without its footage. When this answers, its last segment is complete.
+///
+/// # Errors
+/// No such camera, the store.
+pub async fn delete_camera(
+    kernel: &Arc<Kernel>,
+    author: Author,
+    scope: Scope,
+    id: CameraId,
+    footage: Footage,
+) -> Result<(), RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let _turn = kernel.registry.turn.lock().await;
+        let camera = kernel.store.camera(&scope, &id).await?.ok_or(RegistryError::NotFound("camera"))?;
+        if footage == Footage::Keep && camera.removed_at.is_some() {
+            return Ok(());
+        }
+        let now = kernel.clock.wall();
+        let detail = json!({ "keep_recordings": footage == Footage::Keep });
+        let audit = author.did(now, "delete_camera", target(&id), detail);
+        let attached = Attached { audit: Some(audit), events: Vec::new() };
+        match footage {
+            Footage::Keep => {
+                kernel.store.manage(RemoveCamera { id, now }, attached).await.map_err(refused)?;
+            }
+            Footage::Delete => {
+                kernel.store.manage(DeleteCamera { id }, attached).await.map_err(refused)?;
+            }
+        }
+        if camera.removed_at.is_none() {
+            end(&kernel, camera).await;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn target(id: &CameraId) -> Target<'_> {
+    Target { kind: "camera", id: id.as_str() }
+}
+
+/// The id that was asked for, else that of the name.
+fn new_id(given: Option<&str>, name: &str) -> Result<CameraId, FieldError> {
+    let text = given.filter(|id| !id.trim().is_empty()).unwrap_or(name);
+    CameraId::new(&slugify(text, "camera")).map_err(|error| FieldError::value("id", error.to_string()))
+}
+
+/// A refusal of the store in the words of the registry.
+fn refused(error: StoreError) -> RegistryError {
+    match error.kind() {
+        // The camera was there under the same turn, so it is the site that went.
+        ErrorKind::NotFound => unknown_site().into(),
+        ErrorKind::Conflict => RegistryError::Changed,
+        _ => error.into(),
+    }
+}
+
+/// A site that its camera's manager cannot see is as if it were not there.
+async fn require_site(kernel: &Kernel, scope: &Scope, fields: &CameraFields) -> Result<(), RegistryError> {
+    match &fields.site_id {
+        Some(site) if kernel.store.site(scope, site).await?.is_none() => Err(unknown_site().into()),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the engine of a committed change; when that fails, again until it succeeds.
+async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
+    let Err(error) = kernel.apply(camera).await else { return };
+    tracing::warn!(camera = %camera.id, %error, "a change reaches the camera late");
+    let id = camera.id.clone();
+    let kernel = Arc::downgrade(kernel);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(REST).await;
+            let Some(kernel) = kernel.upgrade() else { return };
+            let _turn = kernel.registry.turn.lock().await;
+            match kernel.store.camera(&Scope::All, &id).await {
+                Ok(Some(camera)) if camera.removed_at.is_none() => {
+                    if kernel.apply(&camera).await.is_ok() {
+                        return;
+                    }
+                }
+                Ok(_) => return,
+                Err(error) => tracing::debug!(camera = %id, %error, "the camera cannot be read"),
+            }
+        }
+    });
+}
+
+/// Ends everything that runs for a camera that is gone from the store. Its last segments are complete afterwards, so that a
+/// camera made anew under its id has nothing to do with them.
+async fn end(kernel: &Kernel, mut camera: Camera) {
+    camera.fields.enabled = false;
+    if let Err(error) = kernel.apply(&camera).await {
+        tracing::debug!(camera = %camera.id, %error, "a camera that goes was not stopped in order");
+    }
+    kernel.dismiss(&camera.id);
+    kernel.registry.observed.forget(&camera.id);
+    let streams = [StreamKind::Main, StreamKind::Sub].map(|kind| StreamId::new(camera.id.clone(), kind));
+    let waited = tokio::time::timeout(LAST_SEGMENTS, async {
+        while streams.iter().any(|stream| !kernel.live.of_stream(stream).is_empty()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    if waited.await.is_err() {
+        tracing::warn!(camera = %camera.id, "the last segments of a camera that goes are late");
+    }
+}
+
+impl Kernel {
+    fn opened_secrets(&self, camera: &Camera) -> OpenedSecrets {
+        let fields = &camera.fields;
+        let open = |column, stored: &Option<_>| self.opened(camera.id.as_str(), column, stored.as_ref());
+        OpenedSecrets {
+            password: open("password", &fields.password),
+            main_url: open("main_stream_url", &fields.main_stream_url),
+            sub_url: open("sub_stream_url", &fields.sub_stream_url),
+            replay: open("anr_replay_url_template", &fields.anr_replay_url_template),
+        }
+    }
+
+    /// Seals what is new and puts it in its place.
+    fn seal(&self, id: &CameraId, fields: &mut CameraFields, edits: SecretEdits) -> Result<(), RegistryError> {
+        let put = |column, edit, place: &mut Option<Secret<String>>| {
+            match edit {
+                Edit::Keep => {}
+                Edit::Clear => *place = None,
+                Edit::Set(value) => {
+                    // In clear it would be taken for a sealed value when it is read.
+                    if !self.sealer.seals() && value.expose().starts_with("enc:v") {
+                        return Err(FieldError::value(column, "a value cannot begin with `enc:v`").into());
+                    }
+                    *place = Some(self.sealer.seal_value(TABLE, column, id.as_str(), &value)?);
+                }
+            }
+            Ok::<_, RegistryError>(())
+        };
+        put("password", edits.password, &mut fields.password)?;
+        put("main_stream_url", edits.main_url, &mut fields.main_stream_url)?;
+        put("sub_stream_url", edits.sub_url, &mut fields.sub_stream_url)?;
+        put("anr_replay_url_template", edits.replay, &mut fields.anr_replay_url_template)
+    }
+}
+
+/// Names of the fields that differ, with their values before and after, secrets masked.
+fn differences(
+    old: &CameraFields,
+    opened: &OpenedSecrets,
+    new: &CameraFields,
+    edits: &SecretEdits,
+) -> (Vec<&'static str>, Value, Value) {
+    let mut names = Vec::new();
+    let (mut before, mut after) = (Map::new(), Map::new());
+    let mut differs = |name: &'static str, was: Value, is: Value| {
+        names.push(name);
+        before.insert(name.to_owned(), was);
+        after.insert(name.to_owned(), is);
+    };
+    for ((name, was), (_, is)) in plain(old).into_iter().zip(plain(new)) {
+        if was != is {
+            differs(name, was, is);
+        }
+    }
+    if edits.password != Edit::Keep {
+        let is = if edits.password == Edit::Clear { Value::Null } else { MASK.into() };
+        let was = if opened.password == Opened::Nothing { Value::Null } else { MASK.into() };
+        differs("password", was, is);
+    }
+    for (name, was, edit) in [
+        ("main_stream_url", &opened.main_url, &edits.main_url),
+        ("sub_stream_url", &opened.sub_url, &edits.sub_url),
+        ("anr_replay_url_template", &opened.replay, &edits.replay),
+    ] {
+        let is = match edit {
+            Edit::Keep => continue,
+            Edit::Clear => Value::Null,
+            Edit::Set(url) => mask_userinfo(url.expose()).into(),
+        };
+        let was = match was {
+            Opened::Nothing => Value::Null,
+            Opened::Unreadable => MASK.into(),
+            Opened::Value(url) => mask_userinfo(url.expose()).into(),
+        };
+        differs(name, was, is);
+    }
+    (names, masked(Value::Object(before)), masked(Value::Object(after)))
+}
+
+/// Every field that is no secret, by its name in the API.
+fn plain(f: &CameraFields) -> Vec<(&'static str, Value)> {
+    vec![
+        ("name", json!(f.name)),
+        ("site_id", json!(f.site_id)),
+        ("vendor", json!(f.vendor)),
+        ("model", json!(f.model)),
+        ("address", json!(f.address)),
+        ("rtsp_port", json!(f.rtsp_port)),
+        ("username", json!(f.username)),
+        ("record_stream", json!(f.record_stream)),
+        ("record_sub", json!(f.record_sub)),
+        ("rtsp_transport", json!(f.rtsp_transport)),
+        ("channel", json!(f.channel)),
+        ("capabilities", f.capabilities.clone()),
+        ("record_enabled", json!(f.record_enabled)),
+        ("segment_seconds", json!(f.segment_seconds)),
+        ("retention_hours", json!(f.retention_hours)),
+        ("retention_motion_hours", json!(f.retention_motion_hours)),
+        ("retention_alert_hours", json!(f.retention_alert_hours)),
+        ("storage_quota_bytes", json!(f.storage_quota_bytes)),
+        ("record_audio", json!(f.record_audio)),
+        ("record_mode", json!(f.record_mode)),
+        ("pre_roll_seconds", json!(f.pre_roll_seconds)),
+        ("post_roll_seconds", json!(f.post_roll_seconds)),
+        ("mirror_enabled", json!(f.mirror_enabled)),
+        ("anr_enabled", json!(f.anr_enabled)),
+        ("native_anpr_enabled", json!(f.native_anpr_enabled)),
+        ("native_events_enabled", json!(f.native_events_enabled)),
+        ("enabled", json!(f.enabled)),
+        ("live_warm", json!(f.live_warm)),
+        ("priority", json!(f.priority)),
+        ("http_port", json!(f.http_port)),
+        ("device_tls", json!(f.device_tls)),
+    ]
+}

@@ -1,0 +1,183 @@
+//! Sites: made, changed, deleted (media.md 5).
+
+use std::sync::Arc;
+
+use heldar_base::{Clock as _, Scope, SiteId, slugify};
+use heldar_http::Patch;
+use heldar_store::op::{CreateSite, DeleteSite, OnCameras, UpdateSite};
+use heldar_store::{Attached, AuditEntry, ErrorKind, SiteFields, SiteView, StoreError};
+use jiff::tz::TimeZoneDatabase;
+use serde_json::{Map, Value, json};
+
+use super::author::{Author, Target, masked};
+use super::error::{FieldError, RegistryError};
+use super::to_its_end;
+use crate::kernel::Kernel;
+
+/// What is said about a site.
+#[derive(Clone, Debug, Default)]
+pub struct SiteChanges {
+    /// Its name.
+    pub name: Patch<String>,
+    /// IANA name of its time zone; null is the server's.
+    pub timezone: Patch<String>,
+}
+
+/// Makes a site.
+///
+/// # Errors
+/// A field that cannot be accepted, an id that is taken, the store.
+pub async fn create_site(
+    kernel: &Arc<Kernel>,
+    author: Author,
+    id: Option<String>,
+    change: SiteChanges,
+) -> Result<SiteView, RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let fields = merge(SiteFields { name: String::new(), timezone: None }, change)?;
+        let text = id.as_deref().filter(|id| !id.trim().is_empty()).unwrap_or(&fields.name);
+        let id = SiteId::new(&slugify(text, "site"))
+            .map_err(|error| FieldError::value("id", error.to_string()))?;
+        let _turn = kernel.registry.turn.lock().await;
+        let now = kernel.clock.wall();
+        let detail = json!({ "name": fields.name, "timezone": fields.timezone });
+        let audit = author.did(now, "create_site", target(&id), detail);
+        let op = CreateSite { id: id.clone(), fields, now };
+        kernel.store.manage(op, with(audit)).await.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => RegistryError::Taken,
+            _ => error.into(),
+        })?;
+        read(&kernel, &id).await
+    })
+    .await
+}
+
+/// Changes a site. One that says nothing new writes nothing.
+///
+/// # Errors
+/// No such site, a field that cannot be accepted, the store.
+pub async fn change_site(
+    kernel: &Arc<Kernel>,
+    author: Author,
+    id: SiteId,
+    change: SiteChanges,
+) -> Result<SiteView, RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let _turn = kernel.registry.turn.lock().await;
+        let view = read(&kernel, &id).await?;
+        let old = &view.site.fields;
+        let change = SiteChanges { name: keep_null(change.name, &old.name), ..change };
+        let fields = merge(old.clone(), change)?;
+        if fields == *old {
+            return Ok(view);
+        }
+        let (mut before, mut after) = (Map::new(), Map::new());
+        for (name, was, is) in [
+            ("name", json!(old.name), json!(fields.name)),
+            ("timezone", json!(old.timezone), json!(fields.timezone)),
+        ] {
+            if was != is {
+                before.insert(name.to_owned(), was);
+                after.insert(name.to_owned(), is);
+            }
+        }
+        let now = kernel.clock.wall();
+        let changed: Vec<&String> = after.keys().collect();
+        let audit = author.did(now, "update_site", target(&id), json!({ "fields": changed }));
+        let (before, after) = (masked(Value::Object(before)), masked(Value::Object(after)));
+        let audit = AuditEntry { before: Some(before), after: Some(after), ..audit };
+        let op = UpdateSite { id: id.clone(), fields, revision: view.site.revision, now };
+        kernel.store.manage(op, with(audit)).await.map_err(refused)?;
+        read(&kernel, &id).await
+    })
+    .await
+}
+
+/// Deletes a site.
+///
+/// # Errors
+/// No such site, cameras that belong to it, the store.
+pub async fn delete_site(
+    kernel: &Arc<Kernel>,
+    author: Author,
+    id: SiteId,
+    on_cameras: OnCameras,
+) -> Result<(), RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let _turn = kernel.registry.turn.lock().await;
+        let now = kernel.clock.wall();
+        let detail = json!({ "detach": on_cameras == OnCameras::Detach });
+        let audit = author.did(now, "delete_site", target(&id), detail);
+        kernel.store.manage(DeleteSite { id, on_cameras, now }, with(audit)).await.map_err(refused)?;
+        Ok(())
+    })
+    .await
+}
+
+fn target(id: &SiteId) -> Target<'_> {
+    Target { kind: "site", id: id.as_str() }
+}
+
+fn with(audit: AuditEntry) -> Attached {
+    Attached { audit: Some(audit), events: Vec::new() }
+}
+
+fn refused(error: StoreError) -> RegistryError {
+    match error.kind() {
+        ErrorKind::NotFound => RegistryError::NotFound("site"),
+        ErrorKind::InUse => RegistryError::InUse,
+        ErrorKind::Conflict => RegistryError::Changed,
+        _ => error.into(),
+    }
+}
+
+async fn read(kernel: &Kernel, id: &SiteId) -> Result<SiteView, RegistryError> {
+    kernel.store.site(&Scope::All, id).await?.ok_or(RegistryError::NotFound("site"))
+}
+
+/// Null keeps a field that cannot be cleared.
+fn keep_null(change: Patch<String>, old: &str) -> Patch<String> {
+    match change {
+        Patch::Absent | Patch::Null => Patch::Value(old.to_owned()),
+        given => given,
+    }
+}
+
+fn merge(base: SiteFields, change: SiteChanges) -> Result<SiteFields, FieldError> {
+    let name = change.name.or_keep(base.name);
+    if name.trim().is_empty() {
+        return Err(FieldError::value("name", "the site needs a name"));
+    }
+    let timezone = change.timezone.try_map(|name| zone_name(&name))?.or_clear(base.timezone);
+    Ok(SiteFields { name, timezone })
+}
+
+/// The name of a zone as the IANA database spells it.
+fn zone_name(text: &str) -> Result<String, FieldError> {
+    let unknown = || FieldError::value("timezone", "a time zone is an IANA name such as Europe/Berlin");
+    let zone = TimeZoneDatabase::bundled().get(text).map_err(|_| unknown())?;
+    zone.iana_name().map(str::to_owned).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_those_of_the_database() {
+        for (text, expect) in [
+            ("Europe/Berlin", Some("Europe/Berlin")),
+            ("europe/berlin", Some("Europe/Berlin")),
+            ("UTC", Some("UTC")),
+            ("Europe/Berlni", None),
+            ("", None),
+            ("../etc/passwd", None),
+            ("CET-1CEST,M3.5.0,M10.5.0/3", None),
+        ] {
+            assert_eq!(zone_name(text).ok().as_deref(), expect, "{text}");
+        }
+    }
+}
