@@ -1,1 +1,4 @@
-//! RTSP client sessions, RTSP server, test cameras.
+//! RTSP, both sides of it: sessions with cameras, and the server for restream and test cameras.
+#![forbid(unsafe_code)]
+
+pub mod server;

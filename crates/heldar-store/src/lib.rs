@@ -1,1 +1,41 @@
-//! The only crate with SQL: SQLite and PostgreSQL behind one writer.
+//! The only crate with SQL: one store on SQLite or PostgreSQL, written by one writer.
+//!
+//! Owns: the schema, every statement, the order in which writes are committed, what a scope may read. Never: a clock, a
+//! file of footage, HTTP, or a decision about what should be recorded, kept or deleted.
+//!
+//! - [`Store::open`] brings the schema up to date and takes the store over: there is one owner, and the one before is
+//!   fenced.
+//! - [`Store::write`] takes an operation of [`op`] and answers after its commit; [`Store::manage`] adds the audit row
+//!   and the events of a change, [`Store::write_all`] makes several operations one.
+//! - Reads are methods of [`Store`], each with a [`heldar_base::Scope`], lists with a key to go on from.
+//!
+//! Invariants
+//! 1. A caller that was told of a commit finds it in every later read, and after any end of the process.
+//! 2. Segments of one stream never overlap.
+//! 3. Stored totals equal what they total after every commit.
+//! 4. Event numbers rise in commit order and are never used twice.
+//! 5. An audit row is committed with the change it is about or not at all, and never changes.
+#![forbid(unsafe_code)]
+
+mod canonical;
+mod error;
+mod model;
+pub mod op;
+#[cfg(test)]
+mod prepared;
+mod read;
+mod schema;
+mod size;
+mod sql;
+mod store;
+mod url;
+mod writer;
+
+pub use error::{ErrorKind, StoreError};
+pub use model::*;
+pub use op::{Durability, Operation, Outcome, WriteOp};
+pub use read::{CameraQuery, PAGE_LIMIT};
+pub use size::{Engine, StoreSize};
+pub use store::{Attached, Committed, Store, StoreConfig};
+pub use url::{DatabaseUrl, UrlError};
+pub use writer::{Condition, Health};

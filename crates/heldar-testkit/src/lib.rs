@@ -1,1 +1,5 @@
 //! Simulated world for tests.
+
+mod postgres;
+
+pub use postgres::{PostgresCluster, PostgresError, Stop};

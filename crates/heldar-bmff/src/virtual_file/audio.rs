@@ -12,7 +12,7 @@ use super::{
     select::SourceFile,
     video::Piece,
 };
-use crate::{error::Error, sample::VIDEO_TIMESCALE, table::TrackTable};
+use crate::{sample::VIDEO_TIMESCALE, table::TrackTable};
 
 /// Two pieces whose wall times lie no further apart are one run of sound. Files of one run follow each other exactly;
 /// what remains is rounding and the slewing of a fragment's last duration.
@@ -36,7 +36,7 @@ pub(super) fn audio_track(
     sources: &[SourceFile<'_>],
     pieces: &[Piece],
     shown_ticks: i64,
-) -> Result<Option<OutTrack>, Error> {
+) -> Option<OutTrack> {
     let mut builder: Option<Builder> = None;
     let mut frames: (Option<usize>, Vec<Frame>) = (None, Vec::new());
     for (at, piece) in pieces.iter().enumerate() {
@@ -44,7 +44,8 @@ pub(super) fn audio_track(
             continue;
         };
         if frames.0 != Some(piece.source) {
-            frames = (Some(piece.source), frames_of(table));
+            frames.0 = Some(piece.source);
+            read_frames(table, &mut frames.1);
         }
         let wanted = Wanted {
             start: if at == 0 {
@@ -58,10 +59,10 @@ pub(super) fn audio_track(
         };
         let heard = wanted.of(piece, table, &frames.1);
         if !heard.is_empty() {
-            builder.get_or_insert_with(|| Builder::new(table)).piece(piece, table, heard);
+            builder.get_or_insert_with(|| Builder { track: OutTrack::new(table) }).piece(piece, table, heard);
         }
     }
-    builder.map_or(Ok(None), |b| b.finish(shown_ticks))
+    builder?.finish(shown_ticks)
 }
 
 fn audio_of<'a>(source: &SourceFile<'a>) -> Option<&'a TrackTable> {
@@ -73,8 +74,10 @@ fn joined(before: &Piece, after: &Piece) -> bool {
     before.source != after.source && (after.wall.start - before.wall.end).abs() <= JOINT
 }
 
-fn frames_of(track: &TrackTable) -> Vec<Frame> {
-    let mut frames = Vec::with_capacity(track.samples().len());
+/// All frames of a track, in a buffer that is used for one file after the other.
+fn read_frames(track: &TrackTable, frames: &mut Vec<Frame>) {
+    frames.clear();
+    frames.reserve(track.samples().len());
     for run in track.runs() {
         let mut start = run.base_decode_time as i64;
         let mut offset = run.data_offset;
@@ -84,7 +87,6 @@ fn frames_of(track: &TrackTable) -> Vec<Frame> {
             offset += u64::from(sample.size);
         }
     }
-    frames
 }
 
 /// Which frames at the edges of a piece are wanted.
@@ -125,19 +127,9 @@ impl Wanted {
     }
 }
 
-struct PlacedFrame {
-    source: usize,
-    entry: u32,
-    offset: u64,
-    size: u32,
-    /// In ticks of the virtual track; 0 is the start of the movie.
-    start: i64,
-    duration: i64,
-}
-
+/// The track while it grows. Presentation times of its samples count from the start of the movie until `finish`.
 struct Builder {
     track: OutTrack,
-    frames: Vec<PlacedFrame>,
 }
 
 /// `ticks * to / from`, rounded down.
@@ -150,10 +142,6 @@ fn rescale(ticks: i64, from: u32, to: u32) -> i64 {
 }
 
 impl Builder {
-    fn new(first: &TrackTable) -> Self {
-        Builder { track: OutTrack::new(first), frames: Vec::new() }
-    }
-
     fn piece(&mut self, piece: &Piece, table: &TrackTable, frames: &[Frame]) {
         let own = table.entry().timescale;
         let to = self.track.timescale;
@@ -162,53 +150,47 @@ impl Builder {
         let shift =
             rescale(piece.media_start, VIDEO_TIMESCALE, to) - rescale(piece.start, VIDEO_TIMESCALE, to);
         for frame in frames {
-            self.place(PlacedFrame {
-                source: piece.source,
-                entry,
-                offset: frame.offset,
-                size: frame.size,
-                start: rescale(frame.start, own, to) + shift,
-                duration: rescale(i64::from(frame.duration), own, to).max(1),
-            });
-        }
-    }
-
-    /// Appends a frame, unless more than half of it would sound at the same time as the one before.
-    fn place(&mut self, frame: PlacedFrame) {
-        if let Some(last) = self.frames.last_mut() {
-            if frame.start <= last.start + last.duration / 2 {
-                return;
+            let start = rescale(frame.start, own, to) + shift;
+            let duration = rescale(i64::from(frame.duration), own, to).max(1);
+            if let Some(last) = self.track.samples.last_mut() {
+                // More than half of it would sound at the same time as the one before.
+                if start <= last.start + i64::from(last.duration / 2) {
+                    continue;
+                }
+                last.duration = field(start - last.start);
             }
-            last.duration = frame.start - last.start;
+            let sample = OutSample { size: frame.size, duration: field(duration), start, sync: true };
+            self.track.push(piece.source, entry, frame.offset, sample);
         }
-        self.frames.push(frame);
     }
 
-    fn finish(mut self, shown_ticks: i64) -> Result<Option<OutTrack>, Error> {
-        let scale = self.track.timescale;
-        let end = rescale(shown_ticks, VIDEO_TIMESCALE, scale);
-        while self.frames.last().is_some_and(|f| f.start >= end) {
-            self.frames.pop();
+    fn finish(mut self, shown_ticks: i64) -> Option<OutTrack> {
+        let track = &mut self.track;
+        let end = rescale(shown_ticks, VIDEO_TIMESCALE, track.timescale);
+        while track.samples.last().is_some_and(|s| s.start >= end) {
+            track.pop();
         }
-        let Some(last) = self.frames.last_mut() else {
-            return Ok(None);
-        };
-        last.duration = last.duration.min(end - last.start);
-        let sound_end = rescale(last.start + last.duration, scale, VIDEO_TIMESCALE).min(shown_ticks);
-        let origin = self.frames.first().map_or(0, |f| f.start);
-        let late = rescale(origin.max(0), scale, VIDEO_TIMESCALE);
+        let last = track.samples.last_mut()?;
+        last.duration = last.duration.min(field(end - last.start));
+        let sound_end = last.start + i64::from(last.duration);
+        let sound_end = rescale(sound_end, track.timescale, VIDEO_TIMESCALE).min(shown_ticks);
+        let origin = track.samples.first().map_or(0, |s| s.start);
+        let late = rescale(origin.max(0), track.timescale, VIDEO_TIMESCALE);
         if late > 0 {
-            self.track.edits.push(Edit { duration: late, media_time: None });
+            track.edits.push(Edit { duration: late, media_time: None });
         }
         let media_time = Some((-origin).max(0));
-        self.track.edits.push(Edit { duration: (sound_end - late).max(1), media_time });
-        for frame in &self.frames {
-            let duration = u32::try_from(frame.duration).map_err(|_| Error::TooLarge("silence"))?;
-            let sample = OutSample { size: frame.size, duration, start: frame.start - origin, sync: true };
-            self.track.push(frame.source, frame.entry, frame.offset, sample);
+        track.edits.push(Edit { duration: (sound_end - late).max(1), media_time });
+        for sample in &mut track.samples {
+            sample.start -= origin;
         }
-        Ok(Some(self.track))
+        Some(self.track)
     }
+}
+
+/// A duration as it stands in a sample table. Silence of more than a day is cut short.
+fn field(duration: i64) -> u32 {
+    u32::try_from(duration.max(1)).unwrap_or(u32::MAX)
 }
 
 /// How much before its first audible sample a decoder has to start, in ticks of the track.

@@ -18,7 +18,7 @@ pub(super) fn write_header(tracks: &[OutTrack], shown_ticks: i64, layout: &Layou
     if samples > MAX_SAMPLES {
         return Err(Error::TooLarge("samples of a virtual file"));
     }
-    let mut w = BoxWriter::with_capacity(4096 + 24 * samples);
+    let mut w = BoxWriter::with_capacity(4096 + 12 * samples);
     w.boxed(b"ftyp", |w| {
         w.bytes(b"isom");
         w.u32(0x200);
@@ -58,15 +58,15 @@ pub(super) fn write_header(tracks: &[OutTrack], shown_ticks: i64, layout: &Layou
 fn write_track(w: &mut BoxWriter, id: u32, track: &OutTrack) -> Result<usize, Error> {
     let media_duration: u64 = track.samples.iter().map(|s| u64::from(s.duration)).sum();
     let movie_duration: i64 = track.edits.iter().map(|e| e.duration).sum();
-    let (offsets, shift) = composition_offsets(&track.samples)?;
+    let reordering = Reordering::of(&track.samples)?;
     let mut place = 0;
     w.boxed(b"trak", |w| {
         tkhd(w, id, &track.params, movie_duration.max(0).unsigned_abs());
-        w.boxed(b"edts", |w| elst(w, &track.edits, shift));
+        w.boxed(b"edts", |w| elst(w, &track.edits, reordering.shift));
         mdia(w, &track.params, track.timescale, media_duration, |w| {
             stsd(w, &track.entries);
             stts(w, &track.samples);
-            ctts(w, &offsets);
+            ctts(w, &track.samples, &reordering);
             stss(w, &track.samples);
             stsc(w, track);
             stsz(w, &track.samples);
@@ -80,22 +80,36 @@ fn write_track(w: &mut BoxWriter, id: u32, track: &OutTrack) -> Result<usize, Er
     Ok(place)
 }
 
-/// Presentation time less decode time of each sample, shifted so that none is negative, and the shift: players agree
-/// on negative offsets less than on an edit that starts later.
-fn composition_offsets(samples: &[OutSample]) -> Result<(Vec<u32>, i64), Error> {
-    let mut decode_time = 0i64;
-    let mut lowest = 0i64;
-    let mut offsets = Vec::with_capacity(samples.len());
-    for sample in samples {
-        let offset = sample.start - decode_time;
-        lowest = lowest.min(offset);
-        offsets.push(offset);
-        decode_time += i64::from(sample.duration);
+/// How presentation times differ from decode times.
+struct Reordering {
+    /// Added to all composition offsets so that none is negative: players agree on negative ones less than on an edit
+    /// that starts later.
+    shift: i64,
+    /// Whether any offset is left.
+    any: bool,
+}
+
+impl Reordering {
+    fn of(samples: &[OutSample]) -> Result<Self, Error> {
+        let (mut lowest, mut highest) = (0, 0);
+        for offset in composition_offsets(samples) {
+            lowest = offset.min(lowest);
+            highest = offset.max(highest);
+        }
+        if highest - lowest > i64::from(i32::MAX) {
+            return Err(Error::TooLarge("composition offset"));
+        }
+        Ok(Reordering { shift: -lowest, any: highest != lowest })
     }
-    let shifted = offsets.into_iter().map(|offset| u32::try_from(offset - lowest));
-    let shifted =
-        shifted.collect::<Result<Vec<_>, _>>().map_err(|_| Error::TooLarge("composition offset"))?;
-    Ok((shifted, -lowest))
+}
+
+/// Presentation time less decode time of each sample.
+fn composition_offsets(samples: &[OutSample]) -> impl Iterator<Item = i64> + '_ {
+    samples.iter().scan(0, |decode_time, sample| {
+        let offset = sample.start - *decode_time;
+        *decode_time += i64::from(sample.duration);
+        Some(offset)
+    })
 }
 
 /// Edit list (8.6.6).
@@ -141,9 +155,11 @@ fn stts(w: &mut BoxWriter, samples: &[OutSample]) {
 }
 
 /// Composition offsets (8.6.1.3), where there are any.
-fn ctts(w: &mut BoxWriter, offsets: &[u32]) {
-    if offsets.iter().any(|&o| o != 0) {
-        w.full(b"ctts", 0, 0, |w| stretches(w, offsets.iter().copied()));
+fn ctts(w: &mut BoxWriter, samples: &[OutSample], reordering: &Reordering) {
+    if reordering.any {
+        // Between 0 and `i32::MAX`, see `Reordering::of`.
+        let shifted = composition_offsets(samples).map(|offset| (offset + reordering.shift) as u32);
+        w.full(b"ctts", 0, 0, |w| stretches(w, shifted));
     }
 }
 

@@ -77,6 +77,18 @@ impl OutTrack {
         at as u32 + 1
     }
 
+    /// Takes back the last sample.
+    pub(super) fn pop(&mut self) {
+        let (Some(sample), Some(chunk)) = (self.samples.pop(), self.chunks.last_mut()) else {
+            return;
+        };
+        chunk.len -= u64::from(sample.size);
+        chunk.samples -= 1;
+        if chunk.samples == 0 {
+            self.chunks.pop();
+        }
+    }
+
     /// Appends a sample that lies at `offset` of the file of `source`.
     pub(super) fn push(&mut self, source: usize, entry: u32, offset: u64, sample: OutSample) {
         let len = u64::from(sample.size);

@@ -116,7 +116,7 @@ impl VirtualFile {
     pub fn plan(parts: &[Part<'_>]) -> Result<Self, Error> {
         let sources = select::select(parts)?;
         let video = Video::of(&sources)?;
-        let audio = audio::audio_track(&sources, &video.pieces, video.shown_ticks)?;
+        let audio = audio::audio_track(&sources, &video.pieces, video.shown_ticks);
         let maps = part_maps(&sources, &video);
         let mut codecs: Vec<String> = Vec::new();
         let sound = audio.as_ref().map(|a| a.params.codec_string());

@@ -59,7 +59,7 @@ impl Video {
                     let sample = OutSample {
                         size: picture.size,
                         duration,
-                        start: start.unwrap_or(i64::MAX),
+                        start: start.unwrap_or(PAST_THE_END),
                         sync: picture.sync && start.is_some(),
                     };
                     track.push(number, entry, picture.offset, sample);
@@ -69,15 +69,17 @@ impl Video {
         let Some(lead_in_ticks) = walk.lead_in else {
             return Err(Error::NoPictures);
         };
-        let mut past_the_end = lead_in_ticks + walk.shown;
-        for sample in track.samples.iter_mut().filter(|s| s.start == i64::MAX) {
-            sample.start = past_the_end;
-            past_the_end += 1;
+        let past_the_end = track.samples.iter_mut().filter(|s| s.start == PAST_THE_END);
+        for (start, sample) in (lead_in_ticks + walk.shown..).zip(past_the_end) {
+            sample.start = start;
         }
         track.edits = vec![Edit { duration: walk.shown, media_time: Some(lead_in_ticks) }];
         Ok(Video { track, pieces: walk.pieces, shown_ticks: walk.shown, lead_in_ticks })
     }
 }
+
+/// Stands for a presentation time until all that is shown has one.
+const PAST_THE_END: i64 = i64::MAX;
 
 /// Presentation time, `None` past the end of what is shown, and duration.
 type Times = (Option<i64>, u32);

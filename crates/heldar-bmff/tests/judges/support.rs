@@ -11,13 +11,12 @@ use std::{
 use bytes::Bytes;
 use heldar_bmff::*;
 use heldar_media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
-use tempfile::TempDir;
 
-/// Scratch folder of the whole test process; the system clears it with the other temporary files if the process dies.
-static SCRATCH: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-
+/// A file of the scratch folder, which lies in cargo's.
 pub(crate) fn scratch(name: &str) -> PathBuf {
-    SCRATCH.path().join(name)
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judges");
+    fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
 }
 
 /// Runs a program that must succeed without a word on standard error; returns its output.
@@ -67,21 +66,18 @@ const CHIRP: &str = "aevalsrc=0.5*sin(2*PI*(200+200*t)*t):duration=6:sample_rate
 pub(crate) fn clip(video: &str, audio: &str, size: &str) -> Arc<Clip> {
     type Cell = Arc<OnceLock<Arc<Clip>>>;
     static CLIPS: LazyLock<Mutex<HashMap<String, Cell>>> = LazyLock::new(Mutex::default);
-    let key = format!("{video}|{audio}|{size}");
-    let cell = {
+    let (cell, number) = {
         let mut clips = CLIPS.lock().unwrap();
         let number = clips.len();
-        let _known = clips.get(&format!("{number}"));
-        clips.entry(key).or_default().clone()
+        (clips.entry(format!("{video}|{audio}|{size}")).or_default().clone(), number)
     };
-    cell.get_or_init(|| Arc::new(make_clip(video, audio, size))).clone()
+    cell.get_or_init(|| Arc::new(make_clip(number, video, audio, size))).clone()
 }
 
-fn make_clip(video: &str, audio: &str, size: &str) -> Clip {
-    let dir = tempfile::Builder::new().tempdir_in(SCRATCH.path()).unwrap().keep();
-    let path = dir.join("source.mp4");
+fn make_clip(number: usize, video: &str, audio: &str, size: &str) -> Clip {
+    let path = scratch(&format!("clip_{number}.mp4"));
     let picture = format!("testsrc=duration=6:size={size}:rate=25");
-    let mut args = vec!["-v", "error", "-f", "lavfi", "-i", &picture];
+    let mut args = vec!["-v", "error", "-y", "-f", "lavfi", "-i", &picture];
     if !audio.is_empty() {
         args.extend(["-f", "lavfi", "-i", CHIRP]);
     }

@@ -1,0 +1,70 @@
+//! The seam between the protocol and whoever runs the server.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::auth::Credentials;
+use super::stream::Stream;
+
+/// A boxed future, so that [`Host`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A request whose access is to be decided. Every request but OPTIONS is one.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRequest<'a> {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Method as it was spelled; digests are computed over it.
+    pub method: &'a str,
+    /// URI as it was spelled.
+    pub uri: &'a str,
+    /// Path it names: no slashes at its ends, percent-decoded, without the track of a control URL.
+    pub path: &'a str,
+    /// Query, such as one that holds a token.
+    pub query: Option<&'a str>,
+    /// What the `Authorization` header presents.
+    pub credentials: Option<&'a Credentials>,
+    /// An earlier request on the same connection was granted this very path. Clients leave the query out of control URLs,
+    /// so a host that reads tokens there must accept this instead.
+    pub granted: bool,
+}
+
+/// Decision on a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Granted,
+    /// 401 with these `WWW-Authenticate` values.
+    Challenge(Vec<String>),
+    /// 403.
+    Forbidden,
+    /// 404: the caller may not even learn that the path exists.
+    NotFound,
+    /// The connection is closed without an answer.
+    HangUp,
+}
+
+/// Why a path leads to no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// 404.
+    NotFound,
+    /// 503: it exists and has nothing to send now.
+    Unavailable,
+}
+
+/// Whoever runs the server.
+pub trait Host: Send + Sync + 'static {
+    /// Whether a connection is taken at all; otherwise it is closed at once.
+    fn admit(&self, _peer: SocketAddr) -> bool {
+        true
+    }
+
+    /// Decides on a request before anything else is done for it.
+    fn authorize<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Verdict>;
+
+    /// The stream behind a path that was granted. May wait until it is known what the stream carries.
+    fn open<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<Stream>, OpenError>>;
+}

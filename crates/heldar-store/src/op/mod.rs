@@ -1,0 +1,274 @@
+//! Every write as a value.
+//!
+//! Owns: what each write does inside its transaction. An operation looks before it writes: what it refuses (id taken,
+//! nothing there) it refuses before its first change, so that its group goes on without it. Never: a clock, a lock, or
+//! a decision that belongs to the kernel.
+//!
+//! Operations of ingest are idempotent and carry the whole row, so that whoever is unsure whether one took effect
+//! sends the newest version again.
+
+mod audit;
+mod camera;
+mod clip;
+mod event;
+mod gap;
+mod prune;
+mod segment;
+mod site;
+mod status;
+mod stream;
+mod tx;
+
+pub use audit::AppendAudit;
+pub use camera::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
+pub use clip::{InsertClip, MarkClipsDeleting, RemoveClips};
+pub use event::AppendEvents;
+pub use gap::{AppendWanted, PutGap, RemoveGaps};
+pub use prune::{Prunable, Prune, ReturnFreePages};
+pub use segment::{MarkDeleting, Markable, PutOutcome, PutSegment, RemoveMarked, Seal, TruncateSegment};
+pub use site::{CreateSite, DeleteSetting, DeleteSite, OnCameras, PutSetting, UpdateSite};
+pub use status::PutStatuses;
+pub use stream::{EnsureParams, EnsureStream, ObserveStream};
+pub(crate) use tx::{OpError, Tx, conflict, not_found, refused};
+
+use std::any::Any;
+use std::fmt;
+
+use crate::error::{ErrorKind, StoreError};
+
+/// How safe a write is when its caller is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// It survives the end of the process; a power cut may take the last moments. For what can be sent again.
+    Relaxed,
+    /// It survives a power cut.
+    Full,
+}
+
+/// A write with the type of its result.
+pub trait Operation: Into<WriteOp> + Send {
+    /// What its caller learns after the commit.
+    type Output: Send + 'static;
+}
+
+/// What an operation does.
+pub(crate) trait Apply: Operation {
+    const DURABILITY: Durability;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> impl Future<Output = Result<Self::Output, OpError>> + Send;
+}
+
+/// The result of a write of any type.
+pub struct Outcome(Box<dyn Any + Send>);
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outcome")
+    }
+}
+
+impl Outcome {
+    fn new<T: Send + 'static>(value: T) -> Self {
+        Outcome(Box::new(value))
+    }
+
+    /// The result of an operation of type `O`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when it is the result of another type of operation.
+    pub fn of<O: Operation>(self) -> Result<O::Output, StoreError> {
+        match self.0.downcast() {
+            Ok(value) => Ok(*value),
+            Err(_other) => Err(StoreError::new(ErrorKind::Internal, "the result is of another operation")),
+        }
+    }
+
+    /// The results of a [`WriteOp::All`].
+    pub(crate) fn list(self) -> Result<Vec<Outcome>, StoreError> {
+        match self.0.downcast() {
+            Ok(outcomes) => Ok(*outcomes),
+            Err(_other) => Err(StoreError::new(ErrorKind::Internal, "the result is of a single operation")),
+        }
+    }
+}
+
+/// Declares the operations of an area.
+macro_rules! area {
+    ($(#[$meta:meta])* $area:ident { $($op:ident -> $output:ty,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub enum $area {
+            $(
+                #[doc = concat!("See [`", stringify!($op), "`].")]
+                $op(Box<$op>),
+            )+
+        }
+
+        impl $area {
+            fn durability(&self) -> Durability {
+                match self { $($area::$op(_) => <$op as Apply>::DURABILITY,)+ }
+            }
+
+            async fn apply(&self, tx: &mut Tx<'_>) -> Result<Outcome, OpError> {
+                match self { $($area::$op(op) => Box::pin(op.apply(tx)).await.map(Outcome::new),)+ }
+            }
+        }
+
+        $(
+            impl From<$op> for WriteOp {
+                fn from(op: $op) -> WriteOp {
+                    WriteOp::$area($area::$op(Box::new(op)))
+                }
+            }
+            impl Operation for $op {
+                type Output = $output;
+            }
+        )+
+    };
+}
+
+area! {
+    /// Sites, cameras, settings.
+    Registry {
+        CreateSite -> (),
+        UpdateSite -> (),
+        DeleteSite -> (),
+        CreateCamera -> CameraCreated,
+        UpdateCamera -> (),
+        RemoveCamera -> (),
+        DeleteCamera -> (),
+        PutSetting -> (),
+        DeleteSetting -> (),
+    }
+}
+area! {
+    /// Streams and segments.
+    Recording {
+        EnsureStream -> i64,
+        EnsureParams -> i64,
+        ObserveStream -> (),
+        PutSegment -> PutOutcome,
+        TruncateSegment -> (),
+        MarkDeleting -> Vec<heldar_base::SegmentId>,
+        RemoveMarked -> u64,
+    }
+}
+area! {
+    /// Gaps, what was wanted, status.
+    Ledger {
+        PutGap -> (),
+        RemoveGaps -> u64,
+        AppendWanted -> bool,
+        PutStatuses -> (),
+    }
+}
+area! {
+    /// Events and audit.
+    History {
+        AppendEvents -> Vec<i64>,
+        AppendAudit -> (),
+    }
+}
+area! {
+    /// Exported clips.
+    Clips {
+        InsertClip -> (),
+        MarkClipsDeleting -> Vec<crate::model::Clip>,
+        RemoveClips -> u64,
+    }
+}
+area! {
+    /// Work that nobody waits for.
+    Maintenance {
+        Prune -> u64,
+        ReturnFreePages -> (),
+    }
+}
+
+/// A write of any area, or several that happen together or not at all.
+#[derive(Debug)]
+pub enum WriteOp {
+    /// Sites, cameras, settings.
+    Registry(Registry),
+    /// Streams and segments.
+    Recording(Recording),
+    /// Gaps, what was wanted, status.
+    Ledger(Ledger),
+    /// Events and audit.
+    History(History),
+    /// Exported clips.
+    Clips(Clips),
+    /// Work that nobody waits for.
+    Maintenance(Maintenance),
+    /// All of these, in this order, in one commit.
+    All(Vec<WriteOp>),
+}
+
+impl WriteOp {
+    /// How safe it must be when its caller is answered.
+    pub(crate) fn durability(&self) -> Durability {
+        match self {
+            WriteOp::Registry(op) => op.durability(),
+            WriteOp::Recording(op) => op.durability(),
+            WriteOp::Ledger(op) => op.durability(),
+            WriteOp::History(op) => op.durability(),
+            WriteOp::Clips(op) => op.durability(),
+            WriteOp::Maintenance(op) => op.durability(),
+            WriteOp::All(ops) => ops.iter().map(WriteOp::durability).max().unwrap_or(Durability::Relaxed),
+        }
+    }
+
+    /// How many events it appends; their numbers are reserved before its group begins.
+    pub(crate) fn event_count(&self) -> usize {
+        match self {
+            WriteOp::History(History::AppendEvents(op)) => op.events.len(),
+            WriteOp::All(ops) => ops.iter().map(WriteOp::event_count).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Roughly how many rows it touches, for the size of groups.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            WriteOp::History(History::AppendEvents(op)) => op.events.len().max(1),
+            WriteOp::Recording(Recording::MarkDeleting(op)) => op.ids.len().max(1),
+            WriteOp::Recording(Recording::RemoveMarked(op)) => op.ids.len().max(1),
+            WriteOp::Maintenance(_) => prune::SLICE as usize,
+            WriteOp::All(ops) => ops.iter().map(WriteOp::weight).sum(),
+            _ => 1,
+        }
+    }
+
+    /// Does it, inside the transaction of its group.
+    pub(crate) async fn apply(&self, tx: &mut Tx<'_>) -> Result<Outcome, OpError> {
+        match self {
+            WriteOp::Registry(op) => op.apply(tx).await,
+            WriteOp::Recording(op) => op.apply(tx).await,
+            WriteOp::Ledger(op) => op.apply(tx).await,
+            WriteOp::History(op) => op.apply(tx).await,
+            WriteOp::Clips(op) => op.apply(tx).await,
+            WriteOp::Maintenance(op) => op.apply(tx).await,
+            WriteOp::All(ops) => {
+                let mut outcomes = Vec::with_capacity(ops.len());
+                for op in ops {
+                    outcomes.push(Box::pin(op.apply(tx)).await?);
+                }
+                Ok(Outcome::new(outcomes))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
+    audit::STATEMENTS,
+    camera::STATEMENTS,
+    clip::STATEMENTS,
+    event::STATEMENTS,
+    gap::STATEMENTS,
+    prune::STATEMENTS,
+    segment::STATEMENTS,
+    site::STATEMENTS,
+    status::STATEMENTS,
+    stream::STATEMENTS,
+];

@@ -1,0 +1,79 @@
+//! Removal of rows past their age, and upkeep of the file, in slices that hold nobody up.
+
+use heldar_base::WallTime;
+
+use super::segment::HOUR_US;
+use super::{Apply, Durability, OpError, Tx};
+use crate::sql::{args, statements};
+
+/// Most rows of one slice.
+pub(super) const SLICE: u32 = 500;
+
+statements! {
+    PRUNE_EVENTS = "DELETE FROM event WHERE seq IN
+        (SELECT seq FROM event WHERE timestamp_us < $1 ORDER BY timestamp_us, seq LIMIT $2)";
+    AUDIT_FLOOR = "UPDATE audit_floor SET before_us = $1 WHERE id = 1 AND before_us < $1";
+    PRUNE_AUDIT = "DELETE FROM audit WHERE id IN
+        (SELECT id FROM audit WHERE created_us < $1 ORDER BY created_us, id LIMIT $2)";
+    PRUNE_GAPS = "DELETE FROM gap WHERE id IN
+        (SELECT id FROM gap WHERE end_us < $1 AND open = 0 ORDER BY end_us, id LIMIT $2)";
+    PRUNE_HOURS = "DELETE FROM stream_hour WHERE (hour_no, stream_no) IN
+        (SELECT hour_no, stream_no FROM stream_hour WHERE hour_no < $1 ORDER BY hour_no, stream_no LIMIT $2)";
+    SQLITE_INCREMENTAL_VACUUM = "PRAGMA incremental_vacuum(256)";
+}
+
+/// What goes with age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prunable {
+    /// Events, by the time at which they happened.
+    Events,
+    /// Audit rows, by the time at which they were written.
+    Audit,
+    /// Closed gaps, by their end.
+    Gaps,
+    /// Hours of the write rate; those of the last day are needed.
+    Hours,
+}
+
+/// Removes the oldest rows of a kind from before an instant, at most 500 of them; answers with how many went. Fewer
+/// than asked for means that none is left.
+#[derive(Clone, Debug)]
+pub struct Prune {
+    /// Of which kind.
+    pub what: Prunable,
+    /// Rows from before this instant.
+    pub before: WallTime,
+    /// At most so many, 1 to 500.
+    pub limit: u32,
+}
+
+impl Apply for Prune {
+    const DURABILITY: Durability = Durability::Relaxed;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, OpError> {
+        let limit = self.limit.clamp(1, SLICE);
+        let removed = match self.what {
+            Prunable::Events => tx.run(PRUNE_EVENTS, args![self.before, limit]).await?,
+            Prunable::Audit => {
+                tx.run(AUDIT_FLOOR, args![self.before]).await?;
+                tx.run(PRUNE_AUDIT, args![self.before, limit]).await?
+            }
+            Prunable::Gaps => tx.run(PRUNE_GAPS, args![self.before, limit]).await?,
+            Prunable::Hours => tx.run(PRUNE_HOURS, args![self.before.0.div_euclid(HOUR_US), limit]).await?,
+        };
+        Ok(removed)
+    }
+}
+
+/// Gives a slice of the free pages of a SQLite file back to the file system; nothing to do on PostgreSQL.
+#[derive(Clone, Copy, Debug)]
+pub struct ReturnFreePages;
+
+impl Apply for ReturnFreePages {
+    const DURABILITY: Durability = Durability::Relaxed;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), OpError> {
+        tx.return_free_pages(SQLITE_INCREMENTAL_VACUUM).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! Every statement on both engines: fixed ones are prepared, composed ones run in each of their shapes.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use heldar_base::{
+    CameraId, Cause, Interval, Micros, PublicId, Scope, SegmentId, SiteId, StreamId, StreamKind, WallTime,
+};
+use heldar_testkit::PostgresCluster;
+use sqlx::{AssertSqlSafe, Executor as _};
+
+use crate::model::{
+    AlertCursor, AuditCursor, AuditFilter, AuditOutcome, ClipCursor, ClipFilter, EventCursor, EventFilter,
+    FillState, GapCursor, GapFilter, GapOrder, Severity, TimeRange,
+};
+use crate::read::{self, CameraQuery, ClipKey, Shape};
+use crate::sql::{CameraFilter, Conn, Query, SqliteUse, postgres_options, sqlite_options};
+
+async fn both_engines() -> Vec<Conn> {
+    static CLUSTER: OnceLock<PostgresCluster> = OnceLock::new();
+    let folder = tempfile::tempdir().unwrap().keep();
+    let sqlite = Conn::sqlite(&sqlite_options(&folder.join("t.db"), SqliteUse::Create)).await.unwrap();
+    let cluster = CLUSTER.get_or_init(|| PostgresCluster::start().unwrap_or_else(|error| panic!("{error}")));
+    let url = cluster.create_database().unwrap();
+    let postgres = Conn::postgres(&postgres_options(&url).unwrap()).await.unwrap();
+    let mut conns = vec![sqlite, postgres];
+    for conn in &mut conns {
+        crate::schema::migrate(conn, WallTime(0)).await.unwrap();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    conns
+}
+
+#[tokio::test]
+async fn fixed_statements_are_prepared_on_both_engines() {
+    let lists = [crate::op::STATEMENTS, crate::read::STATEMENTS, crate::writer::STATEMENTS];
+    let others = [crate::schema::STATEMENTS, crate::size::STATEMENTS];
+    let statements: Vec<_> = lists.into_iter().flatten().copied().chain(others).flatten().collect();
+    assert!(statements.len() > 50);
+    for mut conn in both_engines().await {
+        for (name, text) in &statements {
+            let sql = AssertSqlSafe(*text);
+            let outcome = match &mut conn {
+                Conn::Sqlite(_) if name.starts_with("POSTGRES_") => continue,
+                Conn::Postgres(_) if name.starts_with("SQLITE_") => continue,
+                Conn::Sqlite(conn) => conn.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await.map(drop),
+                Conn::Postgres(conn) => conn.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await.map(drop),
+            };
+            outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}
+
+/// Each value once absent and once present.
+fn maybe<T: Clone>(value: T) -> [Option<T>; 2] {
+    [None, Some(value)]
+}
+
+fn ranges() -> Vec<TimeRange> {
+    let mut ranges = Vec::new();
+    for from in maybe(WallTime(10)) {
+        for to in maybe(WallTime(20)) {
+            ranges.push(TimeRange { from, to });
+        }
+    }
+    ranges
+}
+
+fn segment_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let stream = StreamId::new(CameraId::new("a").unwrap(), StreamKind::Main);
+    let id = SegmentId { stream_no: 1, start: WallTime(5) };
+    let mut queries = Vec::new();
+    for after in maybe(WallTime(12)) {
+        for range in ranges() {
+            for shape in [Shape::Segments, Shape::Spans, Shape::Indexes] {
+                queries.push(read::segment::window_query(shape, &stream, range, after, 10));
+            }
+        }
+        queries.push(read::segment::newest_query(&stream, after, 10));
+    }
+    for after in maybe(id) {
+        queries.push(read::segment::marked_query(after, 10));
+        queries.push(read::segment::ownerless_query(after, 10));
+        for filter in filters {
+            queries.push(read::segment::open_query(filter, after, 10));
+        }
+    }
+    for filter in filters {
+        queries.push(read::segment::by_id_query(filter, id));
+        queries.push(read::segment::index_by_id_query(filter, id));
+        queries.push(read::stream::list_query(filter));
+        queries.push(read::stream::rates_query(filter, 3));
+    }
+    queries
+}
+
+fn registry_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let site = SiteId::from_str("s").unwrap();
+    let camera = CameraId::new("a").unwrap();
+    let mut queries = vec![read::site::settings_query()];
+    for filter in filters {
+        for after in maybe(&site) {
+            queries.push(read::site::list_query(filter, after, 10));
+        }
+        queries.push(read::site::one_query(filter, &site));
+        queries.push(read::status::list_query(filter));
+        for after in maybe(&camera) {
+            for enabled in maybe(true) {
+                for (site, include_removed) in [(None, true), (Some(site.clone()), false)] {
+                    let which = CameraQuery { site, enabled, include_removed };
+                    queries.push(read::camera::list_query(filter, &which, after, 10));
+                }
+            }
+        }
+    }
+    queries
+}
+
+fn history_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let camera = CameraId::new("a").unwrap();
+    let mut queries = Vec::new();
+    for range in ranges() {
+        for after in maybe(WallTime(1)) {
+            queries.push(read::gap::wanted_query(&camera, range, after, 10));
+        }
+        for after in maybe(AlertCursor { timestamp_us: 1, seq: 1 }) {
+            queries.push(read::event::alerts_query(&camera, range, after, 10));
+        }
+    }
+    for filter in filters {
+        queries.push(read::gap::open_query(filter));
+        let window = Interval::new(WallTime(0), WallTime(100));
+        queries.push(read::event::counts_query(filter, window, Micros(10)));
+        for range in ranges() {
+            for after in maybe(EventCursor { timestamp_us: 1, seq: 1 }) {
+                for event_type in maybe("x".to_owned()) {
+                    for severity in maybe(Severity::Info) {
+                        let event_type = event_type.clone();
+                        let which = EventFilter { camera: None, event_type, severity, range };
+                        queries.push(read::event::list_query(filter, &which, after, 10));
+                    }
+                }
+            }
+            let cursor = GapCursor { start_us: 1, id: "gap".into() };
+            for after in maybe(&cursor) {
+                for cause in maybe(Cause::Disk) {
+                    for order in [GapOrder::NewestFirst, GapOrder::OldestFirst] {
+                        let which = GapFilter { fill_state: cause.map(|_| FillState::Failed), cause, range };
+                        queries.push(read::gap::list_query(filter, &which, order, after, 10));
+                    }
+                }
+            }
+        }
+    }
+    queries
+}
+
+fn clip_and_audit_queries(filters: &[CameraFilter<'_>], scopes: &[Scope]) -> Vec<Query> {
+    let mut queries = vec![read::clip::expired_query(WallTime(1), 5), read::clip::deleting_query(5)];
+    let cursor = ClipCursor { created_us: 1, id: "clip".into() };
+    for filter in filters {
+        queries.push(read::clip::one_query(filter, ClipKey::Id(PublicId::new("clip", 1))));
+        queries.push(read::clip::one_query(filter, ClipKey::Filename("a.mp4")));
+        for range in ranges() {
+            for after in maybe(&cursor) {
+                for incident_id in maybe("case".to_owned()) {
+                    let which = ClipFilter { camera: None, incident_id, range };
+                    queries.push(read::clip::list_query(filter, &which, after, 10));
+                }
+            }
+        }
+    }
+    let cursor = AuditCursor { created_us: 1, id: "aud".into() };
+    for scope in scopes {
+        for range in ranges() {
+            for after in maybe(&cursor) {
+                for text in maybe("x".to_owned()) {
+                    let which = AuditFilter {
+                        range,
+                        actor: text.clone(),
+                        action: text.clone(),
+                        target_type: text.clone(),
+                        target_id: text.clone(),
+                        camera_id: text.clone(),
+                        outcome: text.as_ref().map(|_| AuditOutcome::Ok),
+                        ip: text.clone(),
+                        request_id: text,
+                    };
+                    queries.push(read::audit::list_query(scope, &which, after, 10));
+                }
+            }
+        }
+    }
+    queries
+}
+
+#[tokio::test]
+async fn composed_statements_run_on_both_engines() {
+    let camera = CameraId::new("a").unwrap();
+    let set = |names: &[&str]| -> BTreeSet<CameraId> {
+        names.iter().map(|name| CameraId::new(name).unwrap()).collect()
+    };
+    let (one, three) = (set(&["a"]), set(&["a", "b", "c"]));
+    let filters =
+        [CameraFilter::Every, CameraFilter::One(&camera), CameraFilter::Set(&one), CameraFilter::Set(&three)];
+    let scopes = [Scope::All, Scope::Cameras(one.clone()), Scope::Cameras(three.clone())];
+    for mut conn in both_engines().await {
+        let queries = segment_queries(&filters)
+            .into_iter()
+            .chain(registry_queries(&filters))
+            .chain(history_queries(&filters))
+            .chain(clip_and_audit_queries(&filters, &scopes));
+        for query in queries {
+            let command = query.command();
+            let text = command.text.clone();
+            let rows = conn.rows(command).await.unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            assert!(rows.is_empty(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads of events.
+
+use heldar_base::{CameraId, Interval, Micros, Scope};
+
+use super::{all, fetch_limit, page_limit};
+use crate::error::{ErrorKind, StoreError};
+use crate::model::{
+    Alert, AlertCursor, Event, EventCount, EventCursor, EventFilter, NewEvent, Page, Severity, TimeRange,
+};
+use crate::sql::{CameraFilter, Query, Row, args};
+
+const EVENTS: &str = "SELECT e.seq, c.site_id, e.id, e.camera_id, e.event_type, e.severity, e.timestamp_us,
+    e.created_us, e.payload FROM event e LEFT JOIN camera c ON c.id = e.camera_id WHERE TRUE";
+const COUNTS: &str = "SELECT camera_id, (timestamp_us - $) / $ AS bucket, COUNT(*) FROM event
+    WHERE camera_id IS NOT NULL AND timestamp_us >= $ AND timestamp_us < $";
+const ALERTS: &str =
+    "SELECT timestamp_us, seq, event_type FROM event WHERE camera_id = $ AND severity <> 'info'";
+
+fn event_from(row: &Row) -> Result<Event, StoreError> {
+    let mut c = row.columns();
+    Ok(Event {
+        seq: c.int()?,
+        site: c.opt_word()?,
+        event: NewEvent {
+            id: c.text()?,
+            camera: c.opt_word()?,
+            event_type: c.text()?,
+            severity: c.word()?,
+            timestamp: c.time()?,
+            created_at: c.time()?,
+            payload: c.json()?,
+        },
+    })
+}
+
+pub(crate) fn list_query(
+    filter: &CameraFilter<'_>,
+    which: &EventFilter,
+    after: Option<EventCursor>,
+    limit: u32,
+) -> Query {
+    let mut query = Query::new(EVENTS, Vec::new());
+    query.cameras("e.camera_id", filter);
+    query.push_if("AND e.event_type = $", which.event_type.as_deref());
+    query.push_if("AND e.severity = $", which.severity.map(Severity::as_str));
+    query.push_if("AND e.timestamp_us >= $", which.range.from);
+    query.push_if("AND e.timestamp_us < $", which.range.to);
+    if let Some(cursor) = after {
+        query.push("AND (e.timestamp_us, e.seq) < ($, $)", args![cursor.timestamp_us, cursor.seq]);
+    }
+    query.push("ORDER BY e.timestamp_us DESC, e.seq DESC LIMIT $", args![fetch_limit(limit)]);
+    query
+}
+
+pub(crate) fn counts_query(filter: &CameraFilter<'_>, window: Interval, bucket: Micros) -> Query {
+    let mut query = Query::new(COUNTS, args![window.start, bucket.0, window.start, window.end]);
+    query.cameras("camera_id", filter);
+    query.push("GROUP BY camera_id, bucket ORDER BY camera_id, bucket", Vec::new());
+    query
+}
+
+pub(crate) fn alerts_query(
+    camera: &CameraId,
+    range: TimeRange,
+    after: Option<AlertCursor>,
+    limit: u32,
+) -> Query {
+    let mut query = Query::new(ALERTS, args![camera]);
+    query.push_if("AND timestamp_us >= $", range.from);
+    query.push_if("AND timestamp_us < $", range.to);
+    if let Some(cursor) = after {
+        query.push("AND (timestamp_us, seq) > ($, $)", args![cursor.timestamp_us, cursor.seq]);
+    }
+    query.push("ORDER BY timestamp_us, seq LIMIT $", args![fetch_limit(limit)]);
+    query
+}
+
+impl crate::Store {
+    /// Events, newest first. With a limited scope only those of its cameras.
+    pub async fn events(
+        &self,
+        scope: &Scope,
+        which: &EventFilter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Page<Event, EventCursor>, StoreError> {
+        let Some(filter) = CameraFilter::new(scope, which.camera.as_ref()) else { return Ok(Page::empty()) };
+        let rows = self.query(list_query(&filter, which, after, limit)).await?;
+        let cursor = |row: &Event| EventCursor { timestamp_us: row.event.timestamp.0, seq: row.seq };
+        Ok(Page::cut(all(&rows, event_from)?, page_limit(limit), cursor))
+    }
+
+    /// How many events each camera had in each bucket of a window; buckets without are left out. By camera and bucket.
+    ///
+    /// # Errors
+    /// A bucket without length.
+    pub async fn event_counts(
+        &self,
+        scope: &Scope,
+        camera: Option<&CameraId>,
+        window: Interval,
+        bucket: Micros,
+    ) -> Result<Vec<EventCount>, StoreError> {
+        if bucket.0 <= 0 {
+            return Err(StoreError::new(ErrorKind::Internal, "a bucket has a length"));
+        }
+        let Some(filter) = CameraFilter::new(scope, camera) else { return Ok(Vec::new()) };
+        let rows = self.query(counts_query(&filter, window, bucket)).await?;
+        all(&rows, |row| {
+            let mut c = row.columns();
+            Ok(EventCount { camera: c.word()?, bucket: c.int()?, count: c.int()? })
+        })
+    }
+
+    /// Events of a camera of severity warning and above, oldest first.
+    pub async fn alerts(
+        &self,
+        scope: &Scope,
+        camera: &CameraId,
+        range: TimeRange,
+        after: Option<AlertCursor>,
+        limit: u32,
+    ) -> Result<Page<Alert, AlertCursor>, StoreError> {
+        if !scope.covers(camera) {
+            return Ok(Page::empty());
+        }
+        let rows = self.query(alerts_query(camera, range, after, limit)).await?;
+        let alerts = all(&rows, |row| {
+            let mut c = row.columns();
+            Ok(Alert { at: c.time()?, seq: c.int()?, event_type: c.text()? })
+        })?;
+        let cursor = |alert: &Alert| AlertCursor { timestamp_us: alert.at.0, seq: alert.seq };
+        Ok(Page::cut(alerts, page_limit(limit), cursor))
+    }
+}

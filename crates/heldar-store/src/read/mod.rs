@@ -1,0 +1,50 @@
+//! Every read, by area, as methods of [`crate::Store`].
+//!
+//! Owns: what a caller with a scope may learn. Each read takes a [`heldar_base::Scope`] and applies it in its SQL; what
+//! lies outside is as if it were not there. Lists are paged by key. Never: a write.
+
+pub(crate) mod audit;
+pub(crate) mod camera;
+pub(crate) mod clip;
+pub(crate) mod event;
+pub(crate) mod gap;
+pub(crate) mod segment;
+pub(crate) mod site;
+pub(crate) mod status;
+pub(crate) mod stream;
+
+pub use camera::CameraQuery;
+pub(crate) use clip::{CLIP_BY_ID, clip_from};
+
+use crate::error::StoreError;
+use crate::sql::{Query, Row};
+
+/// Longest page of a list.
+pub const PAGE_LIMIT: u32 = 5000;
+
+/// How many rows to read for a page of `limit`: one more, which tells whether there is a next page.
+fn fetch_limit(limit: u32) -> u32 {
+    page_limit(limit) + 1
+}
+
+/// A page length inside its bounds.
+fn page_limit(limit: u32) -> u32 {
+    limit.clamp(1, PAGE_LIMIT)
+}
+
+/// Reads each row.
+fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+    rows.iter().map(read).collect()
+}
+
+impl crate::Store {
+    async fn query(&self, query: Query) -> Result<Vec<Row>, StoreError> {
+        self.readers().rows(query.command()).await
+    }
+}
+
+#[cfg(test)]
+pub(crate) use {clip::ClipKey, segment::Shape};
+
+#[cfg(test)]
+pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[clip::STATEMENTS, stream::STATEMENTS];

@@ -1,0 +1,146 @@
+//! Embedded, ordered, checksummed migrations.
+//!
+//! Invariant: a migration and its record commit together, and the text of an applied one never changes; a store whose
+//! record differs from what is embedded here is not opened.
+
+use heldar_base::WallTime;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{ErrorKind, StoreError};
+use crate::sql::{Conn, args, statements};
+
+/// One step of the schema, with its text for each engine.
+struct Migration {
+    /// Position, from 1.
+    number: i64,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// Every step, in order.
+const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "first",
+    sqlite: include_str!("sqlite_1.sql"),
+    postgres: include_str!("postgres_1.sql"),
+}];
+
+/// The record of what was applied. `component` tells the store's own steps from those of apps.
+const SQLITE_RECORD: &str = "CREATE TABLE IF NOT EXISTS migration (
+    component TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL CHECK (length(checksum) = 64),
+    applied_us INTEGER NOT NULL,
+    PRIMARY KEY (component, number)) STRICT, WITHOUT ROWID";
+const POSTGRES_RECORD: &str = "CREATE TABLE IF NOT EXISTS migration (
+    component TEXT COLLATE \"C\" NOT NULL,
+    number BIGINT NOT NULL CHECK (number >= 1),
+    name TEXT COLLATE \"C\" NOT NULL,
+    checksum TEXT COLLATE \"C\" NOT NULL CHECK (length(checksum) = 64),
+    applied_us BIGINT NOT NULL,
+    PRIMARY KEY (component, number))";
+
+/// The component of this crate.
+const CORE: &str = "core";
+
+statements! {
+    APPLIED = "SELECT number, name, checksum FROM migration WHERE component = $1 ORDER BY number";
+    RECORD = "INSERT INTO migration (component, number, name, checksum, applied_us) VALUES ($1, $2, $3, $4, $5)";
+}
+
+impl Migration {
+    fn text(&self, conn: &Conn) -> &'static str {
+        match conn {
+            Conn::Sqlite(_) => self.sqlite,
+            Conn::Postgres(_) => self.postgres,
+        }
+    }
+}
+
+fn checksum(text: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+    }
+    hex
+}
+
+/// Brings the database to the schema of this version.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when an applied step differs from its text here, or the database is of a newer version.
+pub(crate) async fn migrate(conn: &mut Conn, now: WallTime) -> Result<(), StoreError> {
+    migrate_to(conn, MIGRATIONS, now).await
+}
+
+async fn migrate_to(conn: &mut Conn, migrations: &[Migration], now: WallTime) -> Result<(), StoreError> {
+    // Two processes that start at once take turns, on PostgreSQL by an advisory lock that ends with the transaction.
+    let (begin, record) = match conn {
+        Conn::Sqlite(_) => ("BEGIN IMMEDIATE", SQLITE_RECORD),
+        Conn::Postgres(_) => ("BEGIN; SELECT pg_advisory_xact_lock(4912731550)", POSTGRES_RECORD),
+    };
+    let mut applied = 0;
+    loop {
+        conn.script(begin).await?;
+        let outcome = step(conn, record, migrations, now).await;
+        match outcome {
+            Ok(done) => {
+                conn.script("COMMIT").await?;
+                if done == Step::Nothing {
+                    if applied > 0 {
+                        tracing::info!(applied, "database schema brought up to date");
+                    }
+                    return Ok(());
+                }
+                applied += 1;
+            }
+            Err(error) => {
+                // The transaction also ends with the connection; the first error is the one to tell.
+                let _rolled_back = conn.script("ROLLBACK").await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Step {
+    Applied,
+    Nothing,
+}
+
+/// Checks what was applied and applies the next step, inside a transaction.
+async fn step(
+    conn: &mut Conn,
+    record: &'static str,
+    migrations: &[Migration],
+    now: WallTime,
+) -> Result<Step, StoreError> {
+    conn.script(record).await?;
+    let mut expected = migrations.iter();
+    for row in conn.rows(APPLIED.with(args![CORE])).await? {
+        let mut columns = row.columns();
+        let (number, name, sum) = (columns.int()?, columns.text()?, columns.text()?);
+        let Some(migration) = expected.next().filter(|m| m.number == number) else {
+            return Err(StoreError::new(
+                ErrorKind::Corrupt,
+                format!("the database has schema step {number} `{name}`, which this version does not know"),
+            ));
+        };
+        if checksum(migration.text(conn)) != sum {
+            return Err(StoreError::new(
+                ErrorKind::Corrupt,
+                format!("schema step {number} `{name}` of the database differs from that of this version"),
+            ));
+        }
+    }
+    let Some(migration) = expected.next() else { return Ok(Step::Nothing) };
+    let text = migration.text(conn);
+    conn.script(text).await?;
+    let row = args![CORE, migration.number, migration.name, checksum(text), now];
+    conn.execute(RECORD.with(row)).await?;
+    Ok(Step::Applied)
+}

@@ -1,0 +1,175 @@
+//! The handle of the store: open, write, read, close.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use heldar_base::WallTime;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error::{ErrorKind, StoreError};
+use crate::model::{AuditEntry, CodecParams, NewEvent};
+use crate::op::{AppendAudit, AppendEvents, Operation, Outcome, WriteOp};
+use crate::sql::{Readers, SqliteUse, postgres_options, sqlite_options};
+use crate::url::DatabaseUrl;
+use crate::writer::{Checkpointer, Condition, Health, Link, QUEUE, Request, Target, Writer};
+
+/// How to open the store.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// Connections to PostgreSQL, the writer's among them; at least 2. SQLite has its own small number.
+    pub max_connections: u32,
+    /// Now; the time at which new schema steps are recorded.
+    pub now: WallTime,
+}
+
+/// The store. Cheap to clone; all clones are one store. It closes when the last one is dropped, or by
+/// [`Store::close`].
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    readers: Readers,
+    writes: mpsc::Sender<Request>,
+    health: watch::Receiver<Health>,
+    /// Codec parameters by number; rows that never change.
+    params: Mutex<HashMap<i64, Arc<CodecParams>>>,
+}
+
+/// What is written in the same commit as a management write.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// The audit row of the change.
+    pub audit: Option<AuditEntry>,
+    /// Events that the change raises.
+    pub events: Vec<NewEvent>,
+}
+
+/// The result of a write with what was attached to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// The result of the write.
+    pub value: T,
+    /// Numbers of the attached events.
+    pub seqs: Vec<i64>,
+}
+
+impl Store {
+    /// Opens the database, creates or updates its schema, and takes it over from whoever had it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when it cannot be reached, [`ErrorKind::Corrupt`] when its schema is not one of this
+    /// version.
+    pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
+        let (readers, target) = match &config.url {
+            DatabaseUrl::Sqlite(path) => {
+                prepare_file(path).await?;
+                (Readers::sqlite(sqlite_options(path, SqliteUse::Read)), Target::Sqlite(path.clone()))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let options = postgres_options(url.expose())?;
+                let readers = config.max_connections.saturating_sub(1);
+                (Readers::postgres(options.clone(), readers), Target::Postgres(Box::new(options)))
+            }
+        };
+        let link = Link::open(target, config.now).await?;
+        let checkpointer = match &config.url {
+            DatabaseUrl::Sqlite(path) => Some(Checkpointer::start(path)),
+            DatabaseUrl::Postgres(_) => None,
+        };
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let (health_tx, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
+        tokio::spawn(Writer::new(link, queue, health_tx, checkpointer).run());
+        Ok(Store { inner: Arc::new(Inner { readers, writes, health, params: Mutex::default() }) })
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.inner.readers
+    }
+
+    pub(crate) fn params_cache(&self) -> &Mutex<HashMap<i64, Arc<CodecParams>>> {
+        &self.inner.params
+    }
+
+    /// Health of the writer, now and at each change.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.inner.health.clone()
+    }
+
+    async fn submit(&self, op: WriteOp) -> Result<Outcome, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        if self.inner.writes.send(Request::Write { op, reply }).await.is_err() {
+            return Err(StoreError::new(ErrorKind::Unavailable, "the store is closed"));
+        }
+        match answer.await {
+            Ok(result) => result,
+            Err(_dropped) => Err(StoreError::new(ErrorKind::Unavailable, "the writer has ended")),
+        }
+    }
+
+    /// Writes, and answers after the commit.
+    ///
+    /// Once the write is queued it runs to its end, even if this future is dropped.
+    ///
+    /// # Errors
+    /// What the operation refuses itself with, or why it could not be committed. After any error but
+    /// [`ErrorKind::Fenced`] nothing of it is stored.
+    pub async fn write<O: Operation>(&self, op: O) -> Result<O::Output, StoreError> {
+        self.submit(op.into()).await?.of::<O>()
+    }
+
+    /// Writes several operations in one commit, in this order, or none of them; a result for each.
+    ///
+    /// # Errors
+    /// As [`Store::write`], of the first operation that failed.
+    pub async fn write_all(&self, ops: Vec<WriteOp>) -> Result<Vec<Outcome>, StoreError> {
+        self.submit(WriteOp::All(ops)).await?.list()
+    }
+
+    /// A management write with its audit row and its events, in one commit.
+    ///
+    /// # Errors
+    /// As [`Store::write`]; then neither audit row nor events are written.
+    pub async fn manage<O: Operation>(
+        &self,
+        op: O,
+        attached: Attached,
+    ) -> Result<Committed<O::Output>, StoreError> {
+        let mut ops = vec![op.into()];
+        ops.extend(attached.audit.map(|entry| WriteOp::from(AppendAudit { entry })));
+        ops.push(AppendEvents { events: attached.events }.into());
+        let mut outcomes = self.write_all(ops).await?.into_iter();
+        let missing = || StoreError::new(ErrorKind::Internal, "a write has no result");
+        let value = outcomes.next().ok_or_else(missing)?.of::<O>()?;
+        let seqs = outcomes.next_back().ok_or_else(missing)?.of::<AppendEvents>()?;
+        Ok(Committed { value, seqs })
+    }
+
+    /// Ends the store in order: what is queued is written, nothing more is accepted, connections are closed.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        let (done, ended) = oneshot::channel();
+        if self.inner.writes.send(Request::Close { done }).await.is_ok() {
+            // An error means that the writer has ended already.
+            let _ended = ended.await;
+        }
+    }
+}
+
+/// Makes the folder of a SQLite file, and the file itself readable by its owner alone: it holds credentials.
+async fn prepare_file(path: &Path) -> Result<(), StoreError> {
+    let fail = |error| StoreError::caused(ErrorKind::Unavailable, "the database file cannot be made", error);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        tokio::fs::create_dir_all(folder).await.map_err(fail)?;
+    }
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(path).await.map_err(fail)?;
+    Ok(())
+}

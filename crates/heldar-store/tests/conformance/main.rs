@@ -1,0 +1,100 @@
+//! One behaviour on both engines.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod clips;
+mod file;
+mod history;
+mod ledger;
+mod paging;
+mod registry;
+mod scope;
+mod segments;
+mod server;
+mod totals;
+mod world;
+mod writer;
+
+/// Runs each test once on SQLite and once on PostgreSQL.
+macro_rules! suite {
+    ($($area:ident { $($test:ident,)+ })+) => {
+        mod sqlite {
+            $(mod $area {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$area::$test(crate::world::Db::sqlite()).await;
+                })+
+            })+
+        }
+        mod postgres {
+            $(mod $area {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$area::$test(crate::world::Db::postgres()).await;
+                })+
+            })+
+        }
+    };
+}
+
+suite! {
+    registry {
+        sites_are_kept,
+        cameras_are_kept,
+        a_removed_camera_comes_back,
+        lists_are_filtered,
+        settings_are_kept,
+        a_change_commits_with_its_audit_row_and_events,
+    }
+    segments {
+        a_segment_grows_and_is_sealed,
+        stale_writes_change_nothing,
+        segments_never_overlap,
+        windows_overlap_as_documented,
+        newest_pages_go_back_in_time,
+        parameters_are_stored_once,
+        deletion_goes_in_three_steps,
+        a_deleted_camera_takes_its_footage,
+        truncation_shrinks,
+        write_rate_is_of_the_last_day,
+        a_start_finds_what_was_open,
+    }
+    ledger {
+        gaps_open_grow_and_close,
+        gaps_are_filtered,
+        wanted_history_goes_forward,
+        statuses_are_kept,
+    }
+    history {
+        events_are_numbered_once,
+        events_are_filtered,
+        events_are_counted,
+        alerts_are_warnings_and_above,
+        audit_is_filtered,
+        audit_is_append_only,
+        old_rows_go_in_slices,
+    }
+    clips {
+        clips_live_and_go,
+    }
+    paging {
+        no_row_twice_and_none_skipped,
+    }
+    scope {
+        nothing_outside_is_seen,
+        audit_scope_follows_its_rule,
+    }
+    totals {
+        totals_equal_sums,
+    }
+    writer {
+        many_writers_never_see_busy,
+        a_bad_write_does_not_hurt_its_group,
+        several_writes_are_one,
+        a_second_owner_fences_the_first,
+        event_numbers_survive_an_unclean_stop,
+        an_abandoned_write_still_happens,
+        what_was_answered_is_there_after_a_kill,
+        a_changed_schema_is_refused,
+        a_closed_store_says_so,
+    }
+}

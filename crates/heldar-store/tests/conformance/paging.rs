@@ -1,0 +1,163 @@
+//! Pages under inserts and deletes: no row twice, none skipped.
+
+use std::collections::HashSet;
+
+use heldar_base::Scope;
+use heldar_store::op::{
+    AppendAudit, AppendEvents, DeleteCamera, InsertClip, MarkClipsDeleting, MarkDeleting, Markable, PutGap,
+    RemoveGaps,
+};
+use heldar_store::{
+    AuditFilter, CameraQuery, ClipFilter, EventFilter, GapFilter, GapOrder, Page, Store, StoreError,
+    TimeRange,
+};
+
+use crate::world::{
+    Db, Feed, at, audit, camera, clip, create_camera, create_feed, event, gap, gap_id, main_stream,
+};
+
+/// Rows that are there from the beginning; the odd ones stay to the end, the even ones may go.
+const ROWS: u128 = 20;
+
+/// Reads a list to its end in pages of two. Before each page rows are removed and added. Every row that was there all
+/// the time is seen, none twice.
+async fn check<T, C>(
+    name: &str,
+    read: impl AsyncFn(Option<C>) -> Result<Page<T, C>, StoreError>,
+    key: impl Fn(&T) -> String,
+    stays: impl Fn(u128) -> String,
+    disturb: impl AsyncFn(u128),
+) {
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    let mut turn = 0;
+    loop {
+        let page = read(cursor).await.unwrap();
+        seen.extend(page.rows.iter().map(&key));
+        let Some(next) = page.next else { break };
+        cursor = Some(next);
+        if turn < ROWS / 2 {
+            disturb(turn).await;
+        }
+        turn += 1;
+    }
+    let unique: HashSet<_> = seen.iter().collect();
+    assert_eq!(unique.len(), seen.len(), "{name}: a row twice in {seen:?}");
+    for number in (1..=ROWS).filter(|number| number % 2 == 1) {
+        assert!(unique.contains(&stays(number)), "{name}: row {number} was skipped in {seen:?}");
+    }
+}
+
+fn seconds(number: u128) -> i64 {
+    i64::try_from(number).unwrap()
+}
+
+async fn fill(store: &Store, feed: Feed) {
+    for number in 1..=ROWS {
+        // Two rows share each instant.
+        let instant = seconds(number / 2);
+        store.write(AppendEvents { events: vec![event(number, Some("a"), instant)] }).await.unwrap();
+        store.write(AppendAudit { entry: audit(number, Some("a"), instant) }).await.unwrap();
+        store.write(PutGap { gap: gap(number, "a", instant, instant + 1) }).await.unwrap();
+        store.write(InsertClip { clip: clip(number, "a", instant) }).await.unwrap();
+        store.write(feed.sealed(seconds(number) * 10, seconds(number) * 10 + 5)).await.unwrap();
+        create_camera(store, &format!("c{number:02}")).await;
+    }
+}
+
+pub(crate) async fn no_row_twice_and_none_skipped(db: Db) {
+    let store = db.open().await;
+    let feed = create_feed(&store, "a").await;
+    fill(&store, feed).await;
+    let all = Scope::All;
+    let (a, stream) = (camera("a"), main_stream("a"));
+
+    let even = |turn: u128| turn * 2 + 2;
+    let fresh = |turn: u128| 1000 + turn;
+    check(
+        "events",
+        async |cursor| store.events(&all, &EventFilter::default(), cursor, 2).await,
+        |row| row.event.id.clone(),
+        |number| event(number, None, 0).id,
+        async |turn| {
+            let events =
+                vec![event(fresh(turn), Some("a"), seconds(turn)), event(fresh(turn) + 500, None, 99)];
+            store.write(AppendEvents { events }).await.unwrap();
+            db.tamper(&format!("DELETE FROM event WHERE id = '{}'", event(even(turn), None, 0).id))
+                .await
+                .unwrap();
+        },
+    )
+    .await;
+    check(
+        "audit",
+        async |cursor| store.audit(&all, &AuditFilter::default(), cursor.as_ref(), 2).await,
+        |row| row.id.clone(),
+        |number| audit(number, None, 0).id,
+        async |turn| {
+            store.write(AppendAudit { entry: audit(fresh(turn), None, seconds(turn)) }).await.unwrap();
+        },
+    )
+    .await;
+    for order in [GapOrder::NewestFirst, GapOrder::OldestFirst] {
+        check(
+            "gaps",
+            async |cursor| store.gaps(&all, &a, &GapFilter::default(), order, cursor.as_ref(), 2).await,
+            |row| row.id.to_string(),
+            |number| gap_id(number).to_string(),
+            async |turn| {
+                let gap = gap(fresh(turn), "a", seconds(turn), seconds(turn) + 1);
+                store.write(PutGap { gap }).await.unwrap();
+                store.write(RemoveGaps { ids: vec![gap_id(even(turn))] }).await.unwrap();
+            },
+        )
+        .await;
+    }
+    check(
+        "clips",
+        async |cursor| store.clips(&all, &ClipFilter::default(), cursor.as_ref(), 2).await,
+        |row| row.id.to_string(),
+        |number| clip(number, "a", 0).id.to_string(),
+        async |turn| {
+            store.write(InsertClip { clip: clip(fresh(turn), "a", seconds(turn)) }).await.unwrap();
+            store.write(MarkClipsDeleting { ids: vec![clip(even(turn), "a", 0).id] }).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "segments",
+        async |cursor| store.segments(&all, &stream, TimeRange::default(), cursor, 2).await,
+        |row| row.id.to_string(),
+        |number| feed.id(seconds(number) * 10).to_string(),
+        async |turn| {
+            store.write(feed.sealed(seconds(turn) * 10 + 6, seconds(turn) * 10 + 7)).await.unwrap();
+            let ids = vec![feed.id(seconds(even(turn)) * 10)];
+            store.write(MarkDeleting { ids, which: Markable::Sealed }).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "newest segments",
+        async |cursor| store.newest_segments(&all, &stream, cursor, 2).await,
+        |row| row.id.to_string(),
+        |number| feed.id(seconds(number) * 10).to_string(),
+        async |turn| {
+            store.write(feed.sealed(seconds(turn) * 10 + 1000, seconds(turn) * 10 + 1001)).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "cameras",
+        async |cursor| store.cameras(&all, &CameraQuery::default(), cursor.as_ref(), 2).await,
+        |row| row.id.to_string(),
+        |number| format!("c{number:02}"),
+        async |turn| {
+            create_camera(&store, &format!("c{turn:02}_new")).await;
+            store.write(DeleteCamera { id: camera(&format!("c{:02}", even(turn))) }).await.unwrap();
+        },
+    )
+    .await;
+    let counted = store.events(&all, &EventFilter::default(), None, 0).await.unwrap();
+    assert_eq!(counted.rows.len(), 1, "a page holds at least one row");
+    assert_eq!(at(0).0 % 1_000_000, 0);
+}

@@ -1,0 +1,170 @@
+//! What a limited principal sees.
+
+use std::fmt::Debug;
+
+use heldar_base::{Interval, Micros, Scope};
+use heldar_store::op::{
+    AppendAudit, AppendEvents, AppendWanted, CreateCamera, CreateSite, InsertClip, PutGap, PutSetting,
+    PutStatuses,
+};
+use heldar_store::{
+    AuditEntry, AuditFilter, CameraQuery, CameraState, CameraStatus, ClipFilter, EventFilter, Gap, GapFilter,
+    GapOrder, SiteFields, Store, TimeRange,
+};
+use serde_json::json;
+
+use crate::world::{
+    Db, Feed, at, audit, camera, clip, create_feed, event, fields, gap, main_stream, scope, site,
+};
+
+/// Fills everything with rows of the cameras `mine` and `secret`, and of none.
+async fn fill(store: &Store) -> [Feed; 2] {
+    for name in ["mine_site", "secret_site"] {
+        let fields = SiteFields { name: name.into(), timezone: None };
+        store.write(CreateSite { id: site(name), fields, now: at(0) }).await.unwrap();
+        let mut fields = fields_of(name);
+        fields.site_id = Some(site(name));
+        let id = camera(&format!("{}_other", name.trim_end_matches("_site")));
+        store.write(CreateCamera { id, fields, now: at(0) }).await.unwrap();
+    }
+    let feeds = [create_feed(store, "mine").await, create_feed(store, "secret").await];
+    for (number, name) in [(1u128, "mine"), (2, "secret")] {
+        let feed = feeds[usize::try_from(number).unwrap() - 1];
+        store.write(feed.sealed(0, 10)).await.unwrap();
+        store.write(feed.open(10, 20)).await.unwrap();
+        store.write(PutGap { gap: Gap { open: true, ..gap(number, name, 30, 40) } }).await.unwrap();
+        store.write(AppendWanted { camera: camera(name), at: at(0), reason: None }).await.unwrap();
+        store.write(AppendEvents { events: vec![event(number, Some(name), 5)] }).await.unwrap();
+        store.write(AppendAudit { entry: audit(number, Some(name), 5) }).await.unwrap();
+        store.write(InsertClip { clip: clip(number, name, 5) }).await.unwrap();
+        let status = CameraStatus {
+            camera: camera(name),
+            state: CameraState::Recording,
+            state_since: at(0),
+            not_wanted_reason: None,
+            reason_class: None,
+            last_error: None,
+            last_segment_at: None,
+            last_started_at: None,
+            last_picture_at: None,
+            reconnect_count: 0,
+            segments_written: 0,
+            updated_at: at(0),
+        };
+        store.write(PutStatuses { statuses: vec![status] }).await.unwrap();
+    }
+    store.write(AppendEvents { events: vec![event(3, None, 5)] }).await.unwrap();
+    store.write(AppendAudit { entry: audit(3, None, 5) }).await.unwrap();
+    store.write(PutSetting { key: "secret".into(), value: "1".into(), now: at(0) }).await.unwrap();
+    feeds
+}
+
+fn fields_of(name: &str) -> heldar_store::CameraFields {
+    fields(name)
+}
+
+/// Every read of the store by name, as text.
+async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<(&'static str, String)> {
+    fn text<T: Debug>(value: Result<T, heldar_store::StoreError>) -> String {
+        format!("{:?}", value.unwrap())
+    }
+    let all = TimeRange::default();
+    let window = Interval::new(at(-100), at(100));
+    let mut out = vec![
+        ("sites", text(store.sites(scope, None, 10).await)),
+        ("settings", text(store.settings(scope).await)),
+        ("cameras", text(store.cameras(scope, &CameraQuery::default(), None, 10).await)),
+        ("streams", text(store.streams(scope).await)),
+        ("write_rates", text(store.write_rates(scope, at(100)).await)),
+        ("open_segments", text(store.open_segments(scope, None, 10).await)),
+        ("deleting_segments", text(store.deleting_segments(scope, None, 10).await)),
+        ("open_gaps", text(store.open_gaps(scope).await)),
+        ("statuses", text(store.statuses(scope).await)),
+        ("events", text(store.events(scope, &EventFilter::default(), None, 10).await)),
+        ("event_counts", text(store.event_counts(scope, None, window, Micros(1_000_000)).await)),
+        ("audit", text(store.audit(scope, &AuditFilter::default(), None, 10).await)),
+        ("clips", text(store.clips(scope, &ClipFilter::default(), None, 10).await)),
+        ("expired_clips", text(store.expired_clips(scope, at(1000), 10).await)),
+        ("deleting_clips", text(store.deleting_clips(scope, 10).await)),
+        ("site", text(store.site(scope, &site("secret_site")).await)),
+    ];
+    let (id, stream, feed) = (camera("secret"), main_stream("secret"), feeds[1]);
+    let gaps = GapFilter::default();
+    let events = EventFilter { camera: Some(id.clone()), ..EventFilter::default() };
+    let clips = ClipFilter { camera: Some(id.clone()), ..ClipFilter::default() };
+    out.extend([
+        ("camera", text(store.camera(scope, &id).await)),
+        ("status", text(store.status(scope, &id).await)),
+        ("segments", text(store.segments(scope, &stream, all, None, 10).await)),
+        ("segment_spans", text(store.segment_spans(scope, &stream, all, None, 10).await)),
+        ("segment_indexes", text(store.segment_indexes(scope, &stream, all, None, 10).await)),
+        ("newest_segments", text(store.newest_segments(scope, &stream, None, 10).await)),
+        ("first_segment", text(store.first_segment(scope, &stream).await)),
+        ("last_segment", text(store.last_segment(scope, &stream).await)),
+        ("segment", text(store.segment(scope, feed.id(0)).await)),
+        ("segment_index", text(store.segment_index(scope, feed.id(0)).await)),
+        ("gaps", text(store.gaps(scope, &id, &gaps, GapOrder::NewestFirst, None, 10).await)),
+        ("wanted_history", text(store.wanted_history(scope, &id, all, None, 10).await)),
+        ("alerts", text(store.alerts(scope, &id, all, None, 10).await)),
+        ("events of it", text(store.events(scope, &events, None, 10).await)),
+        ("clips of it", text(store.clips(scope, &clips, None, 10).await)),
+        ("clip", text(store.clip(scope, clip(2, "secret", 5).id).await)),
+        ("clip_by_filename", text(store.clip_by_filename(scope, "clip_2.mp4").await)),
+    ]);
+    out
+}
+
+pub(crate) async fn nothing_outside_is_seen(db: Db) {
+    let store = db.open().await;
+    let feeds = fill(&store).await;
+    let nothing = ["None", "[]", "Page { rows: [], next: None }"];
+    for (name, text) in read_everything(&store, &Scope::All, feeds).await {
+        let empty_by_nature = matches!(name, "deleting_segments" | "deleting_clips");
+        assert!(empty_by_nature || !nothing.contains(&text.as_str()), "{name} sees nothing without a scope");
+    }
+    for (name, text) in read_everything(&store, &scope(&[]), feeds).await {
+        assert!(nothing.contains(&text.as_str()), "{name} with an empty scope: {text}");
+    }
+    let secret_no = format!("stream_no: {}", feeds[1].stream_no);
+    for mine in [scope(&["mine"]), scope(&["mine", "mine_other", "nobody"])] {
+        for (name, text) in read_everything(&store, &mine, feeds).await {
+            let leaks = text.contains("secret") || text.contains(&secret_no) || text.contains("camera: None");
+            assert!(!leaks, "{name}: {text}");
+            let lists =
+                ["cameras", "streams", "write_rates", "open_segments", "open_gaps", "statuses", "events"];
+            assert!(!lists.contains(&name) || !nothing.contains(&text.as_str()), "{name} hides too much");
+        }
+    }
+}
+
+pub(crate) async fn audit_scope_follows_its_rule(db: Db) {
+    let store = db.open().await;
+    let about =
+        |number: u128, target: Option<&str>, detail| AuditEntry { detail, ..audit(number, target, 1) };
+    let rows = [
+        about(1, Some("a"), json!({})),
+        about(2, None, json!({"camera_id": "a"})),
+        about(3, None, json!({"camera_ids": ["a"]})),
+        about(4, None, json!({"camera_ids": ["a", "b"]})),
+        about(5, Some("*"), json!({"camera_ids": ["b", "c"]})),
+        about(6, None, json!({"camera_ids": []})),
+        about(7, None, json!({})),
+        about(8, None, json!({"camera_ids": ["a", 1]})),
+    ];
+    for entry in rows {
+        store.write(AppendAudit { entry }).await.unwrap();
+    }
+    let check = async |scope: Scope, expect: &[u128]| {
+        let page = store.audit(&scope, &AuditFilter::default(), None, 10).await.unwrap();
+        let mut ids: Vec<_> = page.rows.into_iter().map(|row| row.id).collect();
+        ids.sort();
+        let expect: Vec<_> = expect.iter().map(|number| audit(*number, None, 0).id).collect();
+        assert_eq!(ids, expect, "{scope:?}");
+    };
+    check(Scope::All, &[1, 2, 3, 4, 5, 6, 7, 8]).await;
+    check(scope(&["a"]), &[1, 2, 3]).await;
+    check(scope(&["a", "b"]), &[1, 2, 3, 4]).await;
+    check(scope(&["b", "c", "d"]), &[5]).await;
+    check(scope(&["d"]), &[]).await;
+    check(scope(&[]), &[]).await;
+}
