@@ -1,5 +1,6 @@
 //! The init segment: `ftyp moov` of a recorded file.
 
+use heldar_base::WallTime;
 use heldar_media::{AudioParams, TrackParams, VideoParams};
 
 use crate::{
@@ -11,6 +12,10 @@ use crate::{
 
 /// Length of a version 1 `mehd` box.
 pub(crate) const DURATION_BOX_LEN: usize = 20;
+
+/// User type of the `uuid` box in `moov` that tells when media time 0 was: 8 bytes, microseconds since 1970 in UTC. With it
+/// the index can be made again from the files alone, to the microsecond. Players skip it (4.2, 11.1).
+pub(crate) const START_TYPE: [u8; 16] = *b"heldar start \0\0\x01";
 
 /// The first bytes of a recorded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,26 @@ impl InitSegment {
     /// # Errors
     /// [`Error::Unsupported`] for parameters that no MP4 can carry.
     pub fn new(video: &VideoParams, audio: Option<&AudioParams>) -> Result<Self, Error> {
+        Self::build(video, audio, None)
+    }
+
+    /// As [`InitSegment::new`], of a file whose media time 0 was at `wall_start`.
+    ///
+    /// # Errors
+    /// As [`InitSegment::new`].
+    pub fn starting_at(
+        wall_start: WallTime,
+        video: &VideoParams,
+        audio: Option<&AudioParams>,
+    ) -> Result<Self, Error> {
+        Self::build(video, audio, Some(wall_start))
+    }
+
+    fn build(
+        video: &VideoParams,
+        audio: Option<&AudioParams>,
+        wall_start: Option<WallTime>,
+    ) -> Result<Self, Error> {
         let mut params = vec![TrackParams::Video(video.clone())];
         params.extend(audio.map(|audio| TrackParams::Audio(audio.clone())));
         let tracks = params.iter().map(TrackEntry::new).collect::<Result<Vec<_>, _>>()?;
@@ -59,6 +84,12 @@ impl InitSegment {
                     });
                 }
             });
+            if let Some(start) = wall_start {
+                w.boxed(b"uuid", |w| {
+                    w.bytes(&START_TYPE);
+                    w.bytes(&start.0.to_be_bytes());
+                });
+            }
         });
         Ok(InitSegment { bytes: w.finish(), duration_slot, tracks })
     }

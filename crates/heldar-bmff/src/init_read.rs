@@ -1,12 +1,13 @@
 //! Reading of init segments.
 
 use bytes::Bytes;
+use heldar_base::WallTime;
 
 use crate::{
     cursor::Cursor,
     entry::TrackEntry,
     error::{Error, malformed},
-    init::DURATION_BOX_LEN,
+    init::{DURATION_BOX_LEN, START_TYPE},
     moof::TrackDefaults,
     read_at::{ReadAt, exact, fill},
 };
@@ -23,6 +24,8 @@ pub struct InitInfo {
     pub tracks: Vec<TrackEntry>,
     /// Where [`crate::duration_box`] may be written; `None` in a file that was not written by this crate.
     pub duration_slot: Option<u64>,
+    /// When media time 0 was; `None` in a file that does not tell.
+    pub wall_start: Option<WallTime>,
     pub(crate) defaults: Vec<TrackDefaults>,
 }
 
@@ -42,13 +45,19 @@ impl InitInfo {
         let Some(moov) = walk.next_box()?.filter(|b| b.kind == *b"moov") else {
             return Err(malformed("no moov box", at));
         };
-        let mut info =
-            InitInfo { len: walk.offset(), tracks: Vec::new(), duration_slot: None, defaults: Vec::new() };
+        let mut info = InitInfo {
+            len: walk.offset(),
+            tracks: Vec::new(),
+            duration_slot: None,
+            wall_start: None,
+            defaults: Vec::new(),
+        };
         let mut inner = moov.body;
         while let Some(next) = inner.next_box()? {
             match &next.kind {
                 b"trak" => info.tracks.push(read_track(next.body)?),
                 b"mvex" => info.read_mvex(next.body)?,
+                b"uuid" => info.wall_start = info.wall_start.or(read_start(next.body)?),
                 _ => {}
             }
         }
@@ -134,4 +143,55 @@ fn read_track(trak: Cursor<'_>) -> Result<TrackEntry, Error> {
     let track = TrackEntry { id, timescale, entry };
     track.params()?;
     Ok(track)
+}
+
+/// The start of the file, if the box is ours.
+fn read_start(mut body: Cursor<'_>) -> Result<Option<WallTime>, Error> {
+    let mut user_type = [0; 16];
+    for byte in &mut user_type {
+        *byte = body.u8()?;
+    }
+    if user_type != START_TYPE {
+        return Ok(None);
+    }
+    Ok(Some(WallTime(body.u64()?.cast_signed())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InitSegment;
+    use heldar_media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
+
+    fn video() -> VideoParams {
+        // An `avcC` without parameter sets: version, profile, compatibility, level, length size, no sets.
+        VideoParams {
+            codec: VideoCodec::H264,
+            codec_string: "avc1.64001f".to_owned(),
+            width: 640,
+            height: 360,
+            pixel_aspect: None,
+            nominal_interval: None,
+            reorder_depth: 0,
+            config: Bytes::from_static(&[1, 0x64, 0, 0x1f, 0xff, 0xe0, 0]),
+        }
+    }
+
+    #[test]
+    fn the_start_of_a_file_is_read_back() {
+        let audio = AudioParams {
+            codec: AudioCodec::Aac,
+            codec_string: "mp4a.40.2".to_owned(),
+            sample_rate: 48_000,
+            channels: 1,
+            frame_samples: 1024,
+            config: Bytes::from_static(&[0x11, 0x88]),
+        };
+        let start = WallTime(1_793_491_200_123_456);
+        let init = InitSegment::starting_at(start, &video(), Some(&audio)).unwrap();
+        let info = InitInfo::parse(init.bytes()).unwrap();
+        assert_eq!((info.wall_start, info.tracks.len()), (Some(start), 2));
+        let silent = InitSegment::new(&video(), None).unwrap();
+        assert_eq!(InitInfo::parse(silent.bytes()).unwrap().wall_start, None);
+    }
 }

@@ -210,7 +210,7 @@ impl Muxer {
             .ok_or(NotTakenWhy::Layout(heldar_bmff::Error::Unsupported("no video track")))?;
         let audio = tracks.audio.as_deref().and_then(heldar_media::TrackParams::audio);
         let room = writer.reserve(payload_len(&fragment)).map_err(|Refused| NotTakenWhy::QueueFull)?;
-        let init = InitSegment::new(video, audio).map_err(NotTakenWhy::Layout)?;
+        let init = InitSegment::starting_at(start, video, audio).map_err(NotTakenWhy::Layout)?;
         let layout = Layout { index: FragmentIndex::new(), table: TableBuilder::new(init.tracks()) };
         let mut open = Open {
             key: SegmentKey(self.keys.fetch_add(1, Ordering::Relaxed)),

@@ -100,7 +100,7 @@ impl<'a> SourceFile<'a> {
             carried.push(last_sync.unwrap_or(0)..pictures.list.len());
         }
         self.carried = merged(carried);
-        if false {
+        if self.video.params().video().is_some_and(|v| v.codec == VideoCodec::H265) {
             self.leave_out_leading(wants_predecessor);
         }
         wants_predecessor
