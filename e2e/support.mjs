@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const binary = process.env.HELDAR_BIN ?? new URL('../target/debug/heldar', import.meta.url).pathname;
+const binary = process.env.E2E_BINARY ?? new URL('../target/debug/heldar', import.meta.url).pathname;
 
 export async function freePort() {
   const server = createServer();
@@ -71,7 +71,7 @@ export class Server {
     this.child = spawn(binary, ['serve'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
     await until(async () => {
       if (this.child.exitCode !== null) throw new Error(`heldar serve ended with ${this.child.exitCode}`);
-      return (await fetch(`${this.url}/healthz`).catch(() => null))?.ok;
+      return (await fetch(this.url).catch(() => null))?.ok;
     }, 'the server answers');
     return this;
   }

@@ -33,6 +33,7 @@ use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport};
 use crate::engine::stream::{Shared, StreamSettings};
 use crate::engine::supervisor::{Supervisor, WatchSeed};
 use crate::playback::{PlanCache, Sessions};
+use crate::registry::Registry;
 use crate::secrets::{Sealer, SecretError};
 
 /// Key of the setting that tells a clean stop.
@@ -104,6 +105,8 @@ pub struct Kernel {
     pub guard: Arc<CameraGuard>,
     /// What recovery did.
     pub recovered: RecoveryReport,
+    /// Changes of cameras and sites, and what streams have shown.
+    pub registry: Registry,
     /// Playback sessions.
     pub sessions: Sessions,
     /// Plans of virtual files.
@@ -179,6 +182,7 @@ impl Kernel {
             plans: PlanCache::default(),
             clips: ClipFolder::new(&settings.storage.clips_dir),
             jobs: Arc::new(tokio::sync::Semaphore::new(settings.clips.job_concurrency)),
+            registry: Registry::default(),
             started_at: clock.wall(),
             settings,
             clock,
@@ -264,11 +268,13 @@ impl Kernel {
     ) {
         let mut tasks = Vec::new();
         tasks.push(tokio::spawn(self.indexer.clone().run()));
+        tasks.push(tokio::spawn(crate::registry::observe(self.clone())));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move { kernel.journal.run(&kernel.store).await }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
             while let Some((stream, report)) = inbox.recv().await {
+                kernel.registry.observed.report(&stream, &report);
                 kernel.supervisor.report(&stream, report);
             }
         }));

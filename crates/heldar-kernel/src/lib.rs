@@ -11,4 +11,5 @@ pub mod front;
 pub mod kernel;
 pub mod ledger;
 pub mod playback;
+pub mod registry;
 pub mod secrets;

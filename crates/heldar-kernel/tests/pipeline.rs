@@ -95,6 +95,7 @@ async fn record(arguments: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
             audio: AudioPolicy::Keep,
         },
         stall: Duration::from_secs(10),
+        not_before: heldar_base::WallTime::EPOCH,
         edits: 0,
     };
     ingest.apply(&stream, settings);

@@ -3,6 +3,7 @@
 //! Owns: shapes and status codes of the contract. Never: SQL, sockets, decisions that a service or a pure crate makes.
 //! Each module adds its routes to the table; there is no other way to a handler.
 
+pub mod audit;
 pub mod cameras;
 pub mod clips;
 pub mod errors;
@@ -10,9 +11,11 @@ pub mod events;
 pub mod footage;
 pub mod media;
 pub mod playback;
+pub mod requester;
 pub mod sites;
 pub mod system;
 pub mod timeline;
+pub mod words;
 
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ pub fn routes() -> RouteTable<Api> {
     cameras::routes(&mut table);
     sites::routes(&mut table);
     events::routes(&mut table);
+    audit::routes(&mut table);
     footage::routes(&mut table);
     timeline::routes(&mut table);
     playback::routes(&mut table);

@@ -325,7 +325,7 @@ fn mend(disk: &dyn Disk, path: &str) -> std::io::Result<Option<Found>> {
     };
     let starts_with_sync = index.entries().first().is_some_and(|entry| entry.sync);
     let tracks = tracks_of(&scan);
-    let wall_start = None;
+    let wall_start = scan.init.wall_start;
     Ok(Some(Found { index, tracks, wall_start, size, torn_bytes: before - size, starts_with_sync }))
 }
 

@@ -64,6 +64,8 @@ pub enum StreamReport {
         /// When the next attempt is due.
         retry_in: Option<Micros>,
     },
+    /// An edit ended the session; the next one begins at once.
+    Reconfigured,
     /// No session is needed.
     Idle,
 }
@@ -210,6 +212,9 @@ impl StreamTask {
                 return;
             }
             if matches!(end.reason, EndReason::Reconfigured | EndReason::NotWanted) {
+                if end.reason == EndReason::Reconfigured {
+                    self.report(StreamReport::Reconfigured);
+                }
                 self.backoff.reset();
                 continue;
             }

@@ -255,6 +255,12 @@ impl Supervisor {
                 let event = watch.machine.ended(now, Trouble { class: error.class, detail: error.detail });
                 self.event(&stream.camera, event);
             }
+            StreamReport::Reconfigured => {
+                watch.holes.cause(now.wall, Cause::Reconfigured);
+                watch.machine.connecting(now);
+                watch.view.session = SessionPhase::Connecting;
+                watch.view.connected_since = None;
+            }
             StreamReport::Idle => {
                 watch.machine.idle(now);
                 watch.view.session = SessionPhase::Idle;
@@ -276,6 +282,8 @@ impl Supervisor {
                 };
                 let change = watch.holes.covered(interval);
                 self.hole(&stream.camera, watch, change, now);
+                // From here on silence of a running session is a stall.
+                watch.holes.cause(now.wall, Cause::Stalled);
                 watch.view.last_segment_at = Some(interval.end);
                 let event = watch.machine.written(now);
                 self.event(&stream.camera, event);

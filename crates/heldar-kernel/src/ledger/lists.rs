@@ -2,7 +2,7 @@
 //!
 //! Owns: that no page is longer than asked for, and that paging neither repeats nor skips a row while rows come and go.
 
-use heldar_base::{Scope, StreamId, WallTime};
+use heldar_base::{CameraId, Scope, StreamId, WallTime};
 use heldar_store::{Gap, GapCursor, GapFilter, GapOrder, StoreError, TimeRange};
 
 use crate::footage::SegmentInfo;
@@ -58,14 +58,14 @@ impl Kernel {
     pub async fn gap_page(
         &self,
         scope: &Scope,
-        stream: &StreamId,
+        camera: &CameraId,
         which: &GapFilter,
         after: Option<&GapCursor>,
         limit: u32,
         now: WallTime,
     ) -> Result<(Vec<Gap>, Option<GapCursor>), StoreError> {
-        let open = self.open_gap(scope, stream);
-        let page = self.store.gaps(scope, &stream.camera, which, GapOrder::NewestFirst, after, limit).await?;
+        let open = self.open_gap(scope, camera);
+        let page = self.store.gaps(scope, camera, which, GapOrder::NewestFirst, after, limit).await?;
         let (mut rows, mut next) = (page.rows, page.next);
         rows.iter_mut().filter(|gap| gap.open).for_each(|gap| gap.end = now.max(gap.start));
         if let Some(mut open) = open {

@@ -10,7 +10,7 @@
 mod lists;
 mod spans;
 
-use heldar_base::{Micros, Scope, StreamId, StreamKind, WallTime};
+use heldar_base::{CameraId, Micros, Scope, StreamId, StreamKind, WallTime};
 use heldar_store::{Camera, Gap, GapCursor, GapFilter, GapOrder, StoreError, TimeRange};
 use heldar_timeline::{GapRow, Ledger, WantedChange};
 
@@ -104,8 +104,8 @@ impl Kernel {
 
     /// The gap of a camera that is open now, where the caller may know of it. Supervision knows it before the store does,
     /// and how far it reaches.
-    fn open_gap(&self, scope: &Scope, stream: &StreamId) -> Option<Gap> {
-        if scope.covers(&stream.camera) { self.supervisor.open_gap(&stream.camera) } else { None }
+    fn open_gap(&self, scope: &Scope, camera: &CameraId) -> Option<Gap> {
+        if scope.covers(camera) { self.supervisor.open_gap(camera) } else { None }
     }
 
     async fn add_gaps(
@@ -115,7 +115,7 @@ impl Kernel {
         stream: &StreamId,
         range: TimeRange,
     ) -> Result<(), StoreError> {
-        let open = self.open_gap(scope, stream);
+        let open = self.open_gap(scope, &stream.camera);
         let which = GapFilter { range, ..GapFilter::default() };
         let mut after: Option<GapCursor> = None;
         loop {

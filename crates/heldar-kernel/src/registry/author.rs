@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn rows_hold_no_credentials() {
         let value = json!({"a": "see rtsp://u:\"p@h/x", "b": ["rtsp://u:p\\@h", 1, "rtsp://h"], "rtsp://k:v@h": null});
-        let expect = json!({"a": "see rtsp://u:\"p@h/x", "b": ["rtsp://***@h", 1, "rtsp://h"], "rtsp://***@h": null});
+        let expect =
+            json!({"a": "see rtsp://u:\"p@h/x", "b": ["rtsp://***@h", 1, "rtsp://h"], "rtsp://***@h": null});
         assert_eq!(masked(value), expect);
         let author = Author::new(&Principal::system()).by_request("::1".to_owned(), None, "req_1");
         let row = author.did(WallTime(0), "x", Target { kind: "camera", id: "a" }, json!("http://u:p@h"));

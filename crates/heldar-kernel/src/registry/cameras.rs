@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, WallTime, mask_userinfo, slugify};
+use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, mask_userinfo, slugify};
 use heldar_store::op::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
 use heldar_store::{Attached, AuditEntry, Camera, CameraFields, ErrorKind, StoreError};
 use serde_json::{Map, Value, json};
@@ -237,7 +237,12 @@ impl Kernel {
     }
 
     /// Seals what is new and puts it in its place.
-    fn seal(&self, id: &CameraId, fields: &mut CameraFields, edits: SecretEdits) -> Result<(), RegistryError> {
+    fn seal(
+        &self,
+        id: &CameraId,
+        fields: &mut CameraFields,
+        edits: SecretEdits,
+    ) -> Result<(), RegistryError> {
         let put = |column, edit, place: &mut Option<Secret<String>>| {
             match edit {
                 Edit::Keep => {}

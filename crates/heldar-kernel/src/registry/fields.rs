@@ -156,7 +156,11 @@ fn text_or_none(change: &mut Patch<String>, old: Option<String>) -> Option<Strin
     std::mem::take(change).or_clear(old).filter(|text| !text.trim().is_empty())
 }
 
-fn device(f: &mut CameraFields, change: &mut CameraChanges, guard: &dyn AddressGuard) -> Result<(), FieldError> {
+fn device(
+    f: &mut CameraFields,
+    change: &mut CameraChanges,
+    guard: &dyn AddressGuard,
+) -> Result<(), FieldError> {
     if let Patch::Value(address) = &change.address {
         if address.chars().any(|c| c.is_whitespace() || c.is_control()) {
             let text = "an address has no white space or control characters";
@@ -167,8 +171,10 @@ fn device(f: &mut CameraFields, change: &mut CameraChanges, guard: &dyn AddressG
         }
     }
     f.address = text_or_none(&mut change.address, f.address.take());
-    f.rtsp_port = std::mem::take(&mut change.rtsp_port).try_map(|n| port("rtsp_port", n))?.or_keep(f.rtsp_port);
-    f.http_port = std::mem::take(&mut change.http_port).try_map(|n| port("http_port", n))?.or_clear(f.http_port);
+    f.rtsp_port =
+        std::mem::take(&mut change.rtsp_port).try_map(|n| port("rtsp_port", n))?.or_keep(f.rtsp_port);
+    f.http_port =
+        std::mem::take(&mut change.http_port).try_map(|n| port("http_port", n))?.or_clear(f.http_port);
     f.username = text_or_none(&mut change.username, f.username.take());
     let channel = std::mem::take(&mut change.channel).try_map(|n| match n {
         1..=256 => Ok(n),

@@ -255,7 +255,9 @@ mod tests {
         check_url("rtsp://h/x?to=***@y", None, none, "rtsp://h/x?to=***@y");
         check_url("", Some("rtsp://h/x"), none, "clear");
         check_url(" ", None, none, "keep");
-        for bad in ["h/x", "ftp://h/x", "rtsp://h/a b", "rtsp://h/\u{7}", "rtsp://", "rtsp://u:p@/x", " rtsp://h/x"] {
+        for bad in
+            ["h/x", "ftp://h/x", "rtsp://h/a b", "rtsp://h/\u{7}", "rtsp://", "rtsp://u:p@/x", " rtsp://h/x"]
+        {
             check_url(bad, None, none, "Value");
         }
         check_url("rtsp://u:p@169.254.169.254/x", None, none, "Target");
@@ -266,12 +268,19 @@ mod tests {
     fn blank_is_no_url_for_a_new_camera() {
         let own = OwnCredentials { username: false, password: false };
         let blank = || Patch::Value(secret("  "));
-        let edit = stream_url("main_stream_url", blank(), &Opened::Nothing, own, Rules::Create, &NotLinkLocal);
+        let edit =
+            stream_url("main_stream_url", blank(), &Opened::Nothing, own, Rules::Create, &NotLinkLocal);
         assert_eq!(show(edit), "Value");
         assert_eq!(show(replay_template(blank(), &Opened::Nothing, own, &NotLinkLocal)), "keep");
         let template = Patch::Value(secret(" rtsp://u:p@h/{start} "));
-        assert_eq!(show(replay_template(template, &Opened::Nothing, own, &NotLinkLocal)), "rtsp://u:p@h/{start}");
+        assert_eq!(
+            show(replay_template(template, &Opened::Nothing, own, &NotLinkLocal)),
+            "rtsp://u:p@h/{start}"
+        );
         assert_eq!(show(replay_template(blank(), &stored(Some("rtsp://h/x")), own, &NotLinkLocal)), "keep");
-        assert_eq!(show(replay_template(Patch::Null, &stored(Some("rtsp://h/x")), own, &NotLinkLocal)), "clear");
+        assert_eq!(
+            show(replay_template(Patch::Null, &stored(Some("rtsp://h/x")), own, &NotLinkLocal)),
+            "clear"
+        );
     }
 }

@@ -1,8 +1,0 @@
-//! Cameras and the test of their streams.
-
-use heldar_http::RouteTable;
-
-use super::Api;
-
-/// Adds the routes.
-pub fn routes(_table: &mut RouteTable<Api>) {}

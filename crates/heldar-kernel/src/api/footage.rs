@@ -1,8 +1,0 @@
-//! Segments, timeline, gaps and coverage of one camera.
-
-use heldar_http::RouteTable;
-
-use super::Api;
-
-/// Adds the routes.
-pub fn routes(_table: &mut RouteTable<Api>) {}

@@ -1,0 +1,99 @@
+//! What else goes with age: clips, and old rows of events, audit and gaps.
+//!
+//! Owns: the order for a clip (row marked, file unlinked, row removed) and the length of slices. Never: holds up a write
+//! for longer than a slice.
+
+use heldar_base::{Micros, PublicId, Scope, WallTime};
+use heldar_store::op::{MarkClipsDeleting, Prunable, Prune, RemoveClips, ReturnFreePages};
+use heldar_store::{Clip, Store, StoreError};
+
+use crate::clips::ClipFolder;
+
+/// Clips deleted at a time.
+const CLIPS: u32 = 100;
+/// Rows of a slice.
+const SLICE: u32 = 500;
+/// The write rate looks back this long, in whole hours.
+const RATE_WINDOW: Micros = Micros::from_hours(26);
+/// Slices of free pages given back in one sweep.
+const PAGE_SLICES: usize = 64;
+
+/// Deletes clips past their time, and finishes deletions that were begun. Answers with how many are gone.
+pub(super) async fn remove_clips(
+    store: &Store,
+    folder: &ClipFolder,
+    now: WallTime,
+    keep_all: bool,
+) -> Result<u64, StoreError> {
+    let begun = store.deleting_clips(&Scope::All, CLIPS).await?;
+    let mut gone = unlink(store, folder, begun).await?;
+    while !keep_all {
+        let expired = store.expired_clips(&Scope::All, now, CLIPS).await?;
+        if expired.is_empty() {
+            break;
+        }
+        let ids: Vec<PublicId> = expired.iter().map(|clip| clip.id).collect();
+        let marked = store.write(MarkClipsDeleting { ids }).await?;
+        if marked.is_empty() {
+            break;
+        }
+        gone += unlink(store, folder, marked).await?;
+    }
+    Ok(gone)
+}
+
+async fn unlink(store: &Store, folder: &ClipFolder, clips: Vec<Clip>) -> Result<u64, StoreError> {
+    if clips.is_empty() {
+        return Ok(0);
+    }
+    let folder = folder.clone();
+    let unlinked = tokio::task::spawn_blocking(move || {
+        let mut gone = Vec::with_capacity(clips.len());
+        for clip in clips {
+            match folder.remove(&clip.filename) {
+                Ok(()) => gone.push(clip.id),
+                Err(error) => tracing::warn!(clip = %clip.id, %error, "the file of a clip cannot be removed now"),
+            }
+        }
+        gone
+    });
+    let ids = unlinked.await.unwrap_or_default();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    store.write(RemoveClips { ids }).await
+}
+
+/// Removes rows from before `before`, slice by slice. Answers with how many.
+pub(super) async fn prune(store: &Store, now: WallTime, keep_rows: Micros) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for (what, age) in [
+        (Prunable::Events, keep_rows),
+        (Prunable::Audit, keep_rows),
+        (Prunable::Gaps, keep_rows),
+        (Prunable::Hours, RATE_WINDOW),
+    ] {
+        loop {
+            let count = store.write(Prune { what, before: now - age, limit: SLICE }).await?;
+            removed += count;
+            if count < u64::from(SLICE) {
+                break;
+            }
+            // Whoever waits for the writer comes first.
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut free = store.size().await?.free_bytes;
+    for _ in 0..PAGE_SLICES {
+        if free == 0 {
+            break;
+        }
+        store.write(ReturnFreePages).await?;
+        let left = store.size().await?.free_bytes;
+        if left >= free {
+            break;
+        }
+        free = left;
+    }
+    Ok(removed)
+}
