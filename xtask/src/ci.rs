@@ -19,6 +19,8 @@ enum Work {
     Cargo(&'static [&'static str]),
     /// Arguments of a cargo command that may be missing: then the step is left out, and says so.
     CargoIfInstalled(&'static [&'static str]),
+    /// Arguments of npm, run in the folder of the end-to-end tests.
+    Npm(&'static [&'static str]),
 }
 
 /// What takes a minute: house rules, formatting, warnings of the compiler and of clippy.
@@ -36,6 +38,9 @@ pub(crate) fn all() -> Vec<Step> {
     let mut steps = quick();
     steps.push(Step { name: "licences and sources", work: Work::CargoIfInstalled(DENY_OFFLINE) });
     steps.push(Step { name: "tests", work: Work::Cargo(&["test", "--locked", "--workspace"]) });
+    steps.push(Step { name: "binary", work: Work::Cargo(&["build", "--locked", "-p", "heldar-server"]) });
+    steps.push(Step { name: "browser packages", work: Work::Npm(&["ci", "--no-audit", "--no-fund"]) });
+    steps.push(Step { name: "end to end, in a browser", work: Work::Npm(&["test"]) });
     steps
 }
 
@@ -70,6 +75,7 @@ impl Work {
         match self {
             Self::Here(check) => check(),
             Self::Cargo(arguments) => cargo(arguments),
+            Self::Npm(arguments) => npm(arguments),
             Self::CargoIfInstalled(arguments) => {
                 let command = arguments.first().copied().unwrap_or_default();
                 if cargo_has(command) {
@@ -85,6 +91,16 @@ impl Work {
 fn cargo(arguments: &[&str]) -> Result<(), String> {
     let status = Command::new("cargo").args(arguments).status().map_err(|e| format!("cargo: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed ({status})", arguments.join(" "))) }
+}
+
+fn npm(arguments: &[&str]) -> Result<(), String> {
+    let root = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
+    let built =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    let mut command = Command::new("npm");
+    command.args(arguments).current_dir(root.join("e2e")).env("E2E_BINARY", built.join("debug/heldar"));
+    let status = command.status().map_err(|e| format!("npm: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("npm {} failed ({status})", arguments.join(" "))) }
 }
 
 fn cargo_has(command: &str) -> bool {

@@ -14,8 +14,8 @@ use futures_util::StreamExt as _;
 use heldar_base::{ReasonClass, Secret, WallTime};
 use heldar_media::VideoCodec;
 use retina::client::{
-    Credentials, Demuxed, Described, InitialTimestampPolicy, PlayOptions, Session, SessionGroup,
-    SessionOptions, SetupOptions, Transport, UnknownRtcpSsrcPolicy,
+    Credentials, Demuxed, Described, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions,
+    Session, SessionGroup, SessionOptions, SetupOptions, Transport, UnknownRtcpSsrcPolicy,
 };
 use retina::codec::{CodecItem, FrameFormat, ParametersRef};
 
@@ -301,6 +301,8 @@ async fn open(
     let video_params = raw_params(video.parameters());
     let play = PlayOptions::default()
         .initial_timestamp(InitialTimestampPolicy::Permissive)
+        // Many cameras announce a sequence number that they do not send.
+        .initial_seq(InitialSequenceNumberPolicy::Ignore)
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
     let playing = step("PLAY", session.play(play)).await?;
     let demuxed = playing.demuxed().map_err(failed)?;

@@ -13,6 +13,7 @@ use heldar_base::{
 };
 use heldar_config::{DatabaseTarget, Settings};
 use heldar_disk::{Disk, OsDisk, SegmentWriter, Tag, WriterConfig};
+use heldar_http::{Lifecycle, Phase};
 use heldar_ingest::{AddressGuard, SessionError, Source, SystemClock, TransportPolicy};
 use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
 use heldar_store::op::{DeleteSetting, PutSetting};
@@ -32,8 +33,11 @@ use crate::engine::live_index::LiveIndex;
 use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport};
 use crate::engine::stream::{Shared, StreamSettings};
 use crate::engine::supervisor::{Supervisor, WatchSeed};
+use crate::health::tasks::keep;
+use crate::health::{DiskWatch, Health};
 use crate::playback::{PlanCache, Sessions};
 use crate::registry::Registry;
+use crate::retention::{Ground, Retention, RetentionConfig};
 use crate::secrets::{Sealer, SecretError};
 
 /// Key of the setting that tells a clean stop.
@@ -115,6 +119,14 @@ pub struct Kernel {
     pub clips: ClipFolder,
     /// Slots for jobs that write or decode.
     pub jobs: Arc<tokio::sync::Semaphore>,
+    /// Limits of footage, and leases on segments.
+    pub retention: Retention,
+    /// Readiness and figures.
+    pub health: Health,
+    /// Every metric of the process.
+    pub metrics: heldar_http::metrics::Registry,
+    /// Which work is taken at the moment.
+    pub lifecycle: Arc<Lifecycle>,
     indexer: Arc<Indexer>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
@@ -156,14 +168,29 @@ impl Kernel {
         let live = Arc::new(LiveIndex::new());
         let journal = Arc::new(Journal::new(clock));
         let supervisor = Arc::new(Supervisor::new(journal.clone(), clock, settings.recorder.fragment));
-        let sink = live.clone();
+        let metrics = heldar_http::metrics::Registry::new();
+        let watch = Arc::new(DiskWatch::new(&metrics));
+        let (sink, watching) = (live.clone(), watch.clone());
         let config = WriterConfig {
             sync_interval: settings.recorder.sync_interval.to_std(),
             ..WriterConfig::default()
         };
-        let writer = SegmentWriter::start(disk.clone(), config, move |completion| sink.completed(completion))
-            .map_err(StartFailure::Thread)?;
+        let writer = SegmentWriter::start(disk.clone(), config, move |completion| {
+            watching.completed(clock.mono(), &completion);
+            sink.completed(completion);
+        })
+        .map_err(StartFailure::Thread)?;
         let writer = Arc::new(writer);
+        let health = Health::new(&metrics, watch);
+        let ground = Ground {
+            store: store.clone(),
+            disk: disk.clone(),
+            gate: health.gate.clone(),
+            journal: journal.clone(),
+            clock,
+            writer: writer.clone(),
+            settings: RetentionConfig::from(&settings),
+        };
         let guard = Arc::new(CameraGuard { deny: settings.egress.deny.clone() });
         let (reports, inbox) = mpsc::unbounded_channel();
         let shared = Shared {
@@ -178,6 +205,10 @@ impl Kernel {
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
         let kernel = Arc::new(Kernel {
+            retention: Retention::new(ground, &metrics),
+            health,
+            metrics,
+            lifecycle: Arc::new(Lifecycle::new(Phase::Running)),
             sessions: Sessions::new(clock, settings.playback.session_ttl),
             plans: PlanCache::default(),
             clips: ClipFolder::new(&settings.storage.clips_dir),
@@ -268,6 +299,14 @@ impl Kernel {
     ) {
         let mut tasks = Vec::new();
         tasks.push(tokio::spawn(self.indexer.clone().run()));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("retention", &kernel.health.restarts, || crate::retention::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("health", &kernel.health.restarts, || crate::health::run(kernel.clone())).await;
+        }));
         tasks.push(tokio::spawn(crate::registry::observe(self.clone())));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move { kernel.journal.run(&kernel.store).await }));

@@ -1,4 +1,4 @@
-//! The built-in page at `/`.
+//! The built-in page at `/`: its files are part of the binary.
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
@@ -6,15 +6,32 @@ use futures_util::future::BoxFuture;
 use heldar_http::{ETag, Freshness, Pages, StaticFile};
 use sha2::{Digest as _, Sha256};
 
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
 /// Name, type and bytes of each file.
 const FILES: &[(&str, &str, &[u8])] = &[
-    ("index.html", "text/html; charset=utf-8", include_bytes!("../web/index.html")),
-    ("app.js", "text/javascript; charset=utf-8", include_bytes!("../web/app.js")),
-    ("style.css", "text/css; charset=utf-8", include_bytes!("../web/style.css")),
+    ("index.html", HTML, include_bytes!("../web/index.html")),
+    ("style.css", STYLE, include_bytes!("../web/style.css")),
+    ("timeline.css", STYLE, include_bytes!("../web/timeline.css")),
+    ("icon.svg", SVG, include_bytes!("../web/icon.svg")),
+    ("app.js", SCRIPT, include_bytes!("../web/app.js")),
+    ("api.js", SCRIPT, include_bytes!("../web/api.js")),
+    ("clips.js", SCRIPT, include_bytes!("../web/clips.js")),
+    ("dialogs.js", SCRIPT, include_bytes!("../web/dialogs.js")),
+    ("dom.js", SCRIPT, include_bytes!("../web/dom.js")),
+    ("footage.js", SCRIPT, include_bytes!("../web/footage.js")),
+    ("player.js", SCRIPT, include_bytes!("../web/player.js")),
+    ("stage.js", SCRIPT, include_bytes!("../web/stage.js")),
+    ("time.js", SCRIPT, include_bytes!("../web/time.js")),
+    ("timeline.js", SCRIPT, include_bytes!("../web/timeline.js")),
+    ("words.js", SCRIPT, include_bytes!("../web/words.js")),
 ];
 
 /// Files that are part of the binary.
-pub struct BuiltIn;
+pub(crate) struct BuiltIn;
 
 impl Pages for BuiltIn {
     fn file<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<StaticFile>> {
@@ -29,5 +46,73 @@ impl Pages for BuiltIn {
                 freshness: Freshness::AskEachTime,
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn text(name: &str) -> &'static str {
+        let (_, _, bytes) = FILES.iter().find(|(each, ..)| *each == name).unwrap();
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    /// What stands between `before` and the next `after`, wherever `before` occurs.
+    fn between<'a>(text: &'a str, before: &'a str, after: char) -> impl Iterator<Item = &'a str> {
+        text.split(before).skip(1).filter_map(move |rest| rest.split(after).next())
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+        let there: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(there, FILES.iter().map(|(name, ..)| (*name).to_owned()).collect());
+    }
+
+    #[test]
+    fn nothing_is_asked_for_that_is_not_served() {
+        let served: BTreeSet<&str> = FILES.iter().map(|(name, ..)| *name).collect();
+        let page = text("index.html");
+        let asked = between(page, "src=\"/", '"').chain(between(page, "href=\"/", '"'));
+        for name in asked.filter(|name| !name.is_empty()) {
+            assert!(served.contains(name), "index.html asks for {name}");
+        }
+        for (file, ..) in FILES.iter().filter(|(name, ..)| name.ends_with(".js")) {
+            for name in between(text(file), "from './", '\'') {
+                assert!(served.contains(name), "{file} imports {name}");
+            }
+        }
+    }
+
+    /// What the policy of auth-system.md 4.5 would block, and what would leave the origin.
+    #[test]
+    fn the_page_keeps_to_its_policy() {
+        let page = text("index.html");
+        for forbidden in [" style=", "<style", " onclick=", " onload=", "javascript:"] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+        assert!(page.split("<script").skip(1).all(|rest| rest.contains("src=") && rest.contains("></script>")));
+        for (file, ..) in FILES {
+            let names = between(text(file), "://", '"').filter(|rest| !rest.starts_with("www.w3.org/"));
+            let outside: Vec<&str> = names.filter(|rest| rest.starts_with(char::is_alphabetic)).collect();
+            assert!(outside.is_empty(), "{file} names {outside:?}");
+            assert!(!text(file).contains("innerHTML") && !text(file).contains("eval("), "{file}");
+        }
+    }
+
+    #[test]
+    fn every_element_that_scripts_look_for_is_there() {
+        let ids: BTreeSet<&str> = between(text("index.html"), " id=\"", '"').collect();
+        for (file, ..) in FILES.iter().filter(|(name, ..)| name.ends_with(".js")) {
+            for id in between(text(file), "find('", '\'') {
+                assert!(ids.contains(id), "{file} looks for #{id}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use heldar_config::{Flags, Input, Level, Settings, load};
 use heldar_http::metrics::Registry;
-use heldar_http::{AppSlot, Lifecycle, Limits, Listeners, Phase, serve};
+use heldar_http::{App, AppSlot, Lifecycle, Limits, Listeners, Phase, serve};
 use heldar_kernel::front;
 use heldar_kernel::kernel::Kernel;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ use crate::pages::BuiltIn;
 use crate::{USAGE_ERROR, complain, log};
 
 /// Runs the command.
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let loaded = load(&Input::from_process(Flags::take(arguments)));
     let settings = match loaded.settings {
         Ok(settings) => settings,
@@ -48,10 +48,14 @@ async fn run(settings: Settings) -> ExitCode {
         Ok(addresses) => addresses,
         Err(error) => return failed(&error),
     };
-    let listeners = match Listeners::bind(&addresses).await {
-        Ok(listeners) => listeners,
-        Err(error) => return failed(&error.to_string()),
-    };
+    match Listeners::bind(&addresses).await {
+        Ok(listeners) => on(listeners, settings, |_| {}).await,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+/// Serves on bound sockets until told to stop, then stops in order. `ready` gets the application once it answers.
+pub(crate) async fn on(listeners: Listeners, settings: Settings, ready: impl FnOnce(&App)) -> ExitCode {
     let bound = listeners.addresses();
     let limits = Limits { connections: settings.api.max_connections, ..Limits::default() };
     let kernel = match Kernel::start(settings).await {
@@ -67,6 +71,7 @@ async fn run(settings: Settings) -> ExitCode {
     for address in bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     }
+    ready(&app);
     let stopping = lifecycle.clone();
     serve(listeners, AppSlot::new(app), limits, async move {
         told_to_stop().await;
@@ -80,7 +85,7 @@ async fn run(settings: Settings) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, String> {
+pub(crate) async fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, String> {
     let host = settings.api.bind.to_string();
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     match tokio::net::lookup_host((host.as_str(), settings.api.port)).await {
@@ -103,7 +108,7 @@ async fn told_to_stop() {
     }
 }
 
-fn failed(text: &str) -> ExitCode {
+pub(crate) fn failed(text: &str) -> ExitCode {
     tracing::error!("{text}");
     complain(&format!("heldar: {text}\n"));
     ExitCode::FAILURE

@@ -1,0 +1,327 @@
+// The page: what is asked of the server and how often, which camera and which window are looked at, and who is told.
+
+import { ApiError, get, now, poll } from './api.js';
+import { Clips } from './clips.js';
+import { bindAdd, bindRemove } from './dialogs.js';
+import { find, h, text, toast } from './dom.js';
+import { makeStage } from './stage.js';
+import { Timeline, facts } from './timeline.js';
+import { iso, parse, when, zone } from './time.js';
+import { bytes, cause, notWanted, state } from './words.js';
+
+const MINUTE = 60_000;
+/** Share of the timeline that lies ahead of now while it moves along. */
+const AHEAD = 0.02;
+const STATUS_MS = 2_000;
+const STRIP_MS = 5_000;
+/** Strips of a day, or of the past, change too little for that. */
+const SLOW_STRIP_MS = 20_000;
+const CAMERAS_MS = 10_000;
+const SYSTEM_MS = 30_000;
+
+const page = {
+  cameras: [],
+  statuses: new Map(),
+  selected: '',
+  /** Length of the timeline, and its begin where it does not move along with now. */
+  length: 60 * MINUTE,
+  from: null,
+  started: false,
+};
+
+const chosen = () => page.cameras.find((camera) => camera.id === page.selected);
+const nameOf = (id) => page.cameras.find((camera) => camera.id === id)?.name ?? id;
+
+const player = makeStage(nameOf);
+const timeline = new Timeline({
+  seek: (id, instant, direction = 1) => seek(id, instant, direction),
+  select: (id) => select(id),
+  mark: (marks) => clips.setMarks(marks),
+  now,
+});
+const clips = new Clips({
+  instant: () => player.wall,
+  changed: (marks) => timeline.setMarks(marks),
+});
+
+player.addEventListener('time', (event) => timeline.setInstant(event.detail));
+
+// Choosing
+
+function choose(id) {
+  if (page.selected === id) return;
+  page.selected = id;
+  clips.setCamera(id);
+  show();
+}
+
+/** Another camera shows the same instant, or stays with the newest footage like the one before. */
+function select(id) {
+  const { following, wall } = player;
+  choose(id);
+  if (following || Number.isNaN(wall)) player.latest(id);
+  else player.seek(wall, { camera: id });
+}
+
+function seek(id, instant, direction) {
+  choose(id);
+  player.seek(instant, { camera: id, direction });
+}
+
+/** The address of the page names camera and time, so that it can be kept and passed on. */
+function remember() {
+  const at = Number.isNaN(player.wall) || player.following ? '' : `@${iso(player.wall).slice(0, 23)}Z`;
+  history.replaceState(null, '', `#${player.camera}${at}`);
+}
+
+player.addEventListener('change', () => {
+  if (player.phase === 'ready' && page.started) remember();
+});
+
+/** Shows the camera and the time that the address names, else the newest footage of the first camera that has some. */
+function begin() {
+  if (page.started || !page.cameras.length) return;
+  page.started = true;
+  const [id, at] = decodeURIComponent(location.hash.slice(1)).split('@');
+  const known = page.cameras.some((camera) => camera.id === id);
+  const working = page.cameras.find((camera) => page.statuses.get(camera.id)?.state === 'recording');
+  choose(known ? id : (working ?? page.cameras[0]).id);
+  const instant = parse(at);
+  if (known && !Number.isNaN(instant)) player.seek(instant, { camera: page.selected });
+  else player.latest(page.selected);
+}
+
+// The window of the timeline
+
+function bounds() {
+  const from = page.from ?? now() - page.length * (1 - AHEAD);
+  return { from, to: from + page.length };
+}
+
+function showWindow() {
+  const { from, to } = bounds();
+  timeline.setWindow(from, to);
+  find('now').setAttribute('aria-pressed', String(page.from === null));
+}
+
+function pan(share) {
+  const { from } = bounds();
+  const target = from + share * page.length;
+  page.from = target + page.length * (1 - AHEAD) >= now() ? null : target;
+  moved();
+}
+
+/** Keeps the middle of the window, or its end at now. */
+function setLength(minutes) {
+  const { from } = bounds();
+  const old = page.length;
+  page.length = minutes * MINUTE;
+  if (page.from !== null) page.from = from + (old - page.length) / 2;
+  if (page.from !== null && page.from + page.length > now()) page.from = null;
+  for (const button of find('spans').children) {
+    button.setAttribute('aria-pressed', String(Number(button.dataset.minutes) === minutes));
+  }
+  moved();
+}
+
+function moved() {
+  showWindow();
+  strips.now();
+}
+
+find('earlier').addEventListener('click', () => pan(-0.5));
+find('later').addEventListener('click', () => pan(0.5));
+find('now').addEventListener('click', () => {
+  page.from = null;
+  moved();
+});
+find('spans').addEventListener('click', (event) => {
+  const { minutes } = event.target.dataset;
+  if (minutes) setLength(Number(minutes));
+});
+find('goto').addEventListener('submit', () => {
+  // What one went to should be in sight.
+  const instant = new Date(find('goto-time').value).getTime();
+  const { from, to } = bounds();
+  if (instant >= from && instant <= to) return;
+  page.from = instant - page.length / 2;
+  if (page.from + page.length > now()) page.from = null;
+  moved();
+});
+
+// Asking
+
+let failures = 0;
+
+/** Runs a request of a poll; a server that stays away is said once, above everything. */
+async function ask(work) {
+  try {
+    await work();
+    if (failures > 0 && player.phase === 'failed') player.retry();
+    failures = 0;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    failures += 1;
+    if (failures > 1 || !page.started) banner(error.status === 0 ? 'The server does not answer. Trying again…' : error.text);
+    return;
+  }
+  banner('');
+}
+
+function banner(message) {
+  find('banner').hidden = !message;
+  text(find('banner'), message);
+}
+
+const cameras = poll(
+  () =>
+    ask(async () => {
+      page.cameras = await get('/api/v1/cameras');
+      find('main').dataset.state = page.cameras.length ? 'ready' : 'empty';
+      if (!page.cameras.length && page.started) {
+        page.started = false;
+        player.pause();
+      } else if (!chosen() && page.started) {
+        select(page.cameras[0].id);
+      }
+      show();
+    }),
+  () => (page.started ? CAMERAS_MS : STATUS_MS),
+);
+
+const statuses = poll(
+  () =>
+    ask(async () => {
+      const list = await get('/api/v1/health/cameras');
+      page.statuses = new Map(list.map((status) => [status.camera_id, status]));
+      if (list.some((status) => !page.cameras.some((camera) => camera.id === status.camera_id))) cameras.now();
+      begin();
+      startWhenThereIsFootage();
+      show();
+      if (page.from === null) showWindow();
+    }),
+  () => STATUS_MS,
+);
+
+const strips = poll(
+  () =>
+    ask(async () => {
+      const { from, to } = bounds();
+      const query = new URLSearchParams({ from: iso(from), to: iso(Math.min(to, now())), resolution: '0' });
+      const answer = await get(`/api/v1/timeline?${query}`);
+      timeline.setCoverage(new Map(answer.cameras.map((camera) => [camera.camera_id, coverage(camera)])));
+      showWindow();
+    }),
+  () => (page.from !== null || page.length > 6 * 60 * MINUTE ? SLOW_STRIP_MS : STRIP_MS),
+);
+
+// Of the past nothing is left to be told when this fails.
+poll(() => get('/api/v1/system').then(showSystem, () => {}), () => SYSTEM_MS);
+
+function coverage({ ranges, gaps }) {
+  const spans = (list) => (list ?? []).map((each) => ({ ...each, start: parse(each.start), end: parse(each.end) }));
+  return { ranges: spans(ranges), gaps: spans(gaps) };
+}
+
+/** The first pictures of a camera appear by themselves. */
+function startWhenThereIsFootage() {
+  const status = page.statuses.get(page.selected);
+  if (player.phase === 'empty' && player.following && status?.last_segment_at) player.latest();
+}
+
+// Showing
+
+function withStatus(camera) {
+  return { ...camera, status: page.statuses.get(camera.id) };
+}
+
+function show() {
+  timeline.setCameras(page.cameras.map(withStatus), page.selected);
+  showSummary();
+  showAbout();
+}
+
+let storage = '';
+
+function showSystem(system) {
+  const { disk } = system.storage ?? {};
+  storage = [
+    system.recordings_bytes !== undefined && `${bytes(system.recordings_bytes)} recorded`,
+    disk?.free_bytes !== undefined && `${bytes(disk.free_bytes)} free`,
+  ]
+    .filter(Boolean)
+    .join(' · ');
+  showSummary();
+}
+
+function showSummary() {
+  const list = [...page.statuses.values()];
+  const wanted = list.filter((status) => status.state !== 'disabled').length;
+  const recording = list.filter((status) => status.state === 'recording').length;
+  const summary = find('summary');
+  const shown = `${recording} of ${wanted} recording|${list.length}|${storage}`;
+  if (summary.dataset.shown === shown) return;
+  summary.dataset.shown = shown;
+  const count = h('b', { className: recording < wanted ? 'bad' : 'good' }, `${recording} of ${wanted} recording`);
+  summary.replaceChildren(list.length ? count : '', h('span', {}, storage));
+}
+
+function showAbout() {
+  const camera = chosen();
+  find('about').hidden = find('export').hidden = !camera;
+  if (!camera) return;
+  const status = page.statuses.get(camera.id);
+  const now = status?.state ?? 'unknown';
+  text(find('about-name'), camera.name);
+  const chip = find('about-state');
+  text(chip, state(now));
+  chip.className = `chip ${now}`;
+  const trouble = find('about-trouble');
+  trouble.hidden = !status || (now !== 'offline' && now !== 'error');
+  text(trouble, trouble.hidden ? '' : troubleText(status));
+  const lines = Object.entries(details(camera, status)).filter(([, value]) => value);
+  const shown = find('about-facts');
+  if (shown.dataset.shown === JSON.stringify(lines)) return;
+  shown.dataset.shown = JSON.stringify(lines);
+  shown.replaceChildren(...lines.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
+}
+
+function troubleText(status) {
+  const why = status.reason_class ? cause(status.reason_class) : '';
+  const detail = status.last_error && status.last_error !== why ? status.last_error : '';
+  const sentence = [why, detail].filter(Boolean).join(': ') || 'unknown cause';
+  return `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`.replace(/\.\.$/, '.');
+}
+
+function details(camera, status) {
+  const recording = status?.state === 'recording';
+  return {
+    Stream: camera.record_url_masked,
+    Video: recording ? facts(withStatus(camera)) : '',
+    Sound: { copied: 'recorded', converted: 'recorded as Opus', unsupported: 'cannot be stored' }[status?.audio],
+    Why: status?.state === 'disabled' ? notWanted(status.not_wanted_reason) : '',
+    Since: status?.state_since && when(parse(status.state_since)),
+    Kept: `${camera.retention_hours} h`,
+  };
+}
+
+bindAdd((camera) => {
+  toast(`${camera.name} is added. Connecting…`);
+  page.cameras = [...page.cameras.filter((each) => each.id !== camera.id), camera].sort((a, b) => (a.id < b.id ? -1 : 1));
+  find('main').dataset.state = 'ready';
+  page.started = true;
+  choose(camera.id);
+  player.latest(camera.id);
+  cameras.now();
+  statuses.now();
+});
+
+bindRemove(chosen, (id) => {
+  toast(`${nameOf(id)} is removed.`);
+  page.cameras = page.cameras.filter((camera) => camera.id !== id);
+  cameras.now();
+  strips.now();
+});
+
+text(find('zone'), `times in ${zone()}`);
+showWindow();

@@ -4,9 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use sqlx::postgres::PgDatabaseError;
-use sqlx::sqlite::SqliteError;
-
 /// What a caller can do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -84,41 +81,43 @@ impl Error for StoreError {
     }
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let kind = classify(&error);
-        let message = match kind {
-            ErrorKind::Busy => "the database is busy",
-            ErrorKind::Unavailable => "the database is not available",
-            ErrorKind::Conflict => "the change contradicts a stored row",
-            ErrorKind::Corrupt => "the database holds something unreadable",
-            _ => "a database statement failed",
-        };
-        StoreError::caused(kind, message, error)
+/// What is said of a driver's error of a kind; the details are its cause.
+fn message(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Busy => "the database is busy",
+        ErrorKind::Unavailable => "the database is not available",
+        ErrorKind::Conflict => "the change contradicts a stored row",
+        ErrorKind::Corrupt => "the database holds something unreadable",
+        _ => "a database statement failed",
     }
 }
 
-/// The kind of a driver's error.
-fn classify(error: &sqlx::Error) -> ErrorKind {
-    match error {
-        sqlx::Error::Database(db) => {
-            let code = db.code().unwrap_or_default();
-            if db.try_downcast_ref::<SqliteError>().is_some() {
-                sqlite_kind(code.parse().unwrap_or(1))
-            } else if db.try_downcast_ref::<PgDatabaseError>().is_some() {
-                postgres_kind(&code)
-            } else {
-                ErrorKind::Internal
-            }
-        }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => {
-            ErrorKind::Unavailable
-        }
-        // The driver reports a peer that closed the connection in the middle of a message this way.
-        sqlx::Error::Protocol(_) => ErrorKind::Unavailable,
-        sqlx::Error::PoolTimedOut => ErrorKind::Busy,
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ErrorKind::Corrupt,
-        _ => ErrorKind::Internal,
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let kind = match &error {
+            sqlx::Error::Database(db) => postgres_kind(&db.code().unwrap_or_default()),
+            // A peer that closes the connection in the middle of a message is reported as a protocol error.
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Protocol(_) => ErrorKind::Unavailable,
+            sqlx::Error::PoolTimedOut => ErrorKind::Busy,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ErrorKind::Corrupt,
+            _ => ErrorKind::Internal,
+        };
+        StoreError::caused(kind, message(kind), error)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => sqlite_kind(failure.extended_code),
+            rusqlite::Error::SqlInputError { error, .. } => sqlite_kind(error.extended_code),
+            _ => ErrorKind::Internal,
+        };
+        StoreError::caused(kind, message(kind), error)
     }
 }
 

@@ -15,12 +15,12 @@ use crate::model::{
     FillState, GapCursor, GapFilter, GapOrder, Severity, TimeRange,
 };
 use crate::read::{self, CameraQuery, ClipKey, Shape};
-use crate::sql::{CameraFilter, Conn, Query, SqliteUse, postgres_options, sqlite_options};
+use crate::sql::{CameraFilter, Conn, Query, SqliteConn, SqliteUse, postgres_options};
 
 async fn both_engines() -> Vec<Conn> {
     static CLUSTER: OnceLock<PostgresCluster> = OnceLock::new();
     let folder = tempfile::tempdir().unwrap().keep();
-    let sqlite = Conn::sqlite(&sqlite_options(&folder.join("t.db"), SqliteUse::Create)).await.unwrap();
+    let sqlite = Conn::Sqlite(SqliteConn::open(&folder.join("t.db"), SqliteUse::Create).unwrap());
     let cluster = CLUSTER.get_or_init(|| PostgresCluster::start().unwrap_or_else(|error| panic!("{error}")));
     let url = cluster.create_database().unwrap();
     let postgres = Conn::postgres(&postgres_options(&url).unwrap()).await.unwrap();
@@ -40,14 +40,16 @@ async fn fixed_statements_are_prepared_on_both_engines() {
     assert!(statements.len() > 50);
     for mut conn in both_engines().await {
         for (name, text) in &statements {
-            let sql = AssertSqlSafe(*text);
             let outcome = match &mut conn {
                 Conn::Sqlite(_) if name.starts_with("POSTGRES_") => continue,
                 Conn::Postgres(_) if name.starts_with("SQLITE_") => continue,
-                Conn::Sqlite(conn) => conn.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await.map(drop),
-                Conn::Postgres(conn) => conn.prepare(sqlx::SqlSafeStr::into_sql_str(sql)).await.map(drop),
+                Conn::Sqlite(conn) => conn.prepare(text),
+                Conn::Postgres(conn) => {
+                    let sql = sqlx::SqlSafeStr::into_sql_str(AssertSqlSafe(*text));
+                    conn.prepare(sql).await.map(drop).map_err(Into::into)
+                }
             };
-            outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+            outcome.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
     }
 }

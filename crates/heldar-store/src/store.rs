@@ -1,7 +1,7 @@
 //! The handle of the store: open, write, read, close.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use heldar_base::WallTime;
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::{ErrorKind, StoreError};
 use crate::model::{AuditEntry, CodecParams, NewEvent};
 use crate::op::{AppendAudit, AppendEvents, Operation, Outcome, WriteOp};
-use crate::sql::{Readers, SqliteUse, postgres_options, sqlite_options};
+use crate::sql::{Readers, SqliteReaders, postgres_options};
 use crate::url::DatabaseUrl;
 use crate::writer::{Checkpointer, Condition, Health, Link, QUEUE, Request, Target, Writer};
 
@@ -65,25 +65,20 @@ impl Store {
     /// [`ErrorKind::Unavailable`] when it cannot be reached, [`ErrorKind::Corrupt`] when its schema is not one of this
     /// version.
     pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
-        let (readers, target) = match &config.url {
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let (health_tx, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
+        let readers = match config.url {
             DatabaseUrl::Sqlite(path) => {
-                prepare_file(path).await?;
-                (Readers::sqlite(sqlite_options(path, SqliteUse::Read)), Target::Sqlite(path.clone()))
+                open_sqlite(path.clone(), config.now, queue, health_tx).await?;
+                Readers::Sqlite(SqliteReaders::new(path))
             }
             DatabaseUrl::Postgres(url) => {
                 let options = postgres_options(url.expose())?;
-                let readers = config.max_connections.saturating_sub(1);
-                (Readers::postgres(options.clone(), readers), Target::Postgres(Box::new(options)))
+                let link = Link::open(Target::Postgres(Box::new(options.clone())), config.now).await?;
+                tokio::spawn(Writer::new(link, queue, health_tx, None).run());
+                Readers::postgres(options, config.max_connections.saturating_sub(1))
             }
         };
-        let link = Link::open(target, config.now).await?;
-        let checkpointer = match &config.url {
-            DatabaseUrl::Sqlite(path) => Some(Checkpointer::start(path)),
-            DatabaseUrl::Postgres(_) => None,
-        };
-        let (writes, queue) = mpsc::channel(QUEUE);
-        let (health_tx, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
-        tokio::spawn(Writer::new(link, queue, health_tx, checkpointer).run());
         Ok(Store { inner: Arc::new(Inner { readers, writes, health, params: Mutex::default() }) })
     }
 
@@ -160,16 +155,52 @@ impl Store {
     }
 }
 
+/// Opens a SQLite file and starts its writer, on a thread of its own: the driver blocks.
+async fn open_sqlite(
+    path: PathBuf,
+    now: WallTime,
+    queue: mpsc::Receiver<Request>,
+    health: watch::Sender<Health>,
+) -> Result<(), StoreError> {
+    let fail =
+        |error| StoreError::caused(ErrorKind::Unavailable, "the database file cannot be opened", error);
+    let (opened_tx, opened) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || {
+            let begin = || {
+                // A runtime of its own, so that the writer ends in order whatever becomes of that of its callers.
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(fail)?;
+                prepare_file(&path).map_err(fail)?;
+                let link = runtime.block_on(Link::open(Target::Sqlite(path.clone()), now))?;
+                let checkpointer = Checkpointer::start(&path).map_err(fail)?;
+                Ok((runtime, Writer::new(link, queue, health, Some(checkpointer))))
+            };
+            match begin() {
+                Ok((runtime, writer)) => {
+                    // Whoever opens it and goes away drops its handle, which ends the writer.
+                    let _gone = opened_tx.send(Ok(()));
+                    runtime.block_on(writer.run());
+                }
+                Err(error) => {
+                    let _gone = opened_tx.send(Err(error));
+                }
+            }
+        })
+        .map_err(fail)?;
+    opened.await.unwrap_or_else(|_| Err(StoreError::new(ErrorKind::Internal, "the writer did not start")))
+}
+
 /// Makes the folder of a SQLite file, and the file itself readable by its owner alone: it holds credentials.
-async fn prepare_file(path: &Path) -> Result<(), StoreError> {
-    let fail = |error| StoreError::caused(ErrorKind::Unavailable, "the database file cannot be made", error);
+fn prepare_file(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        tokio::fs::create_dir_all(folder).await.map_err(fail)?;
+        std::fs::create_dir_all(folder)?;
     }
-    let mut options = tokio::fs::OpenOptions::new();
+    let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
-    options.mode(0o600);
-    options.open(path).await.map_err(fail)?;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?;
     Ok(())
 }

@@ -306,7 +306,8 @@ pub(crate) fn record(
     timing: Timing,
     hole: Option<Hole>,
 ) -> Recorded {
-    let init = InitSegment::new(&clip.video, clip.audio.as_ref()).unwrap();
+    let start = heldar_base::WallTime(1_700_000_000_123_456);
+    let init = InitSegment::starting_at(start, &clip.video, clip.audio.as_ref()).unwrap();
     let mut out = Recorder {
         bytes: init.bytes().to_vec(),
         builder: TableBuilder::new(init.tracks()),

@@ -107,6 +107,18 @@ proptest! {
     }
 }
 
+/// A sample table that does not say what the fragments say does not seal them.
+#[test]
+fn a_foreign_sample_table_is_no_seal() {
+    let file = footage(11, 1).remove(0);
+    let other = footage(12, 1).remove(0);
+    let mut bytes = file.bytes.clone();
+    bytes.extend(other.builder.encode().unwrap());
+    let found = scan(bytes.as_slice()).unwrap();
+    assert_eq!((found.end, found.tail), (file.bytes.len() as u64, Tail::Torn));
+    assert!(read_sample_table(bytes.as_slice()).is_err());
+}
+
 /// Reading that fails is not a torn file.
 #[test]
 fn a_read_error_is_reported() {

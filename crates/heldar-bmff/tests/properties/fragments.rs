@@ -107,9 +107,14 @@ proptest! {
     }
 
     #[test]
-    fn cut_fragments_keep_what_is_needed(seed: u64, until in 0..400_000u64) {
+    fn cut_fragments_keep_what_is_needed(seed: u64, until in 0..400_000u64, at_start: Option<prop::sample::Index>) {
         for recorded in footage(seed, 2) {
             let table = recorded.table();
+            // Anywhere, or where a picture comes on screen.
+            let until = at_start.map_or(until, |at| {
+                let start = at.get(&recorded.pictures).start - recorded.wall_start;
+                start.to_ticks(90_000) as u64
+            });
             for (number, span) in table.fragments().iter().enumerate() {
                 let bytes = &recorded.bytes[span.offset as usize..];
                 let cut = cut_fragment(&bytes[..span.moof_len as usize], until, &tracks());

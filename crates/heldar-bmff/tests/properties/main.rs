@@ -6,6 +6,7 @@ mod damage;
 mod fragments;
 mod index;
 mod progressive;
+mod scripted;
 mod tables;
 mod virtual_files;
 mod world;

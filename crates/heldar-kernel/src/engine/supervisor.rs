@@ -342,6 +342,11 @@ impl Supervisor {
         self.cameras().get(camera).map(|watch| watch.view.clone())
     }
 
+    /// The status of every camera, by id.
+    pub fn views(&self) -> Vec<(CameraId, StatusView)> {
+        self.cameras().iter().map(|(camera, watch)| (camera.clone(), watch.view.clone())).collect()
+    }
+
     /// The gap that is open now.
     pub fn open_gap(&self, camera: &CameraId) -> Option<Gap> {
         self.cameras().get(camera).and_then(|watch| watch.gap.clone())

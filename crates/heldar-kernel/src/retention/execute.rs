@@ -123,10 +123,9 @@ impl Executor<'_> {
             let count = files.len() as u64;
             let failed = self.unlink_and_remove(files).await?;
             left.finished += count - failed;
-            let of = |segments: Vec<&Segment>| segments.into_iter().map(|s| s.stream.camera.clone());
-            left.unfinished.extend(of(read));
+            left.unfinished.extend(read.iter().map(|segment| segment.stream.camera.clone()));
             let done = if failed == 0 { &mut left.cameras } else { &mut left.unfinished };
-            done.extend(of(free));
+            done.extend(free.iter().map(|segment| segment.stream.camera.clone()));
             after = page.next;
             if after.is_none() {
                 left.cameras.retain(|camera| !left.unfinished.contains(camera));

@@ -21,7 +21,7 @@ mod upkeep;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use heldar_base::Micros;
+use heldar_base::{Clock as _, Micros, WallTime};
 use heldar_config::{RetentionSettings, Settings};
 use heldar_disk::{Disk, DiskSpace, SegmentWriter, Tag};
 use heldar_http::metrics::{Counter, Family, Gauge, Registry};
@@ -33,6 +33,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clips::ClipFolder;
 use crate::engine::journal::Journal;
+use crate::health::DiskGate;
 use crate::kernel::Kernel;
 use leases::Leases;
 use sweep::Memory;
@@ -48,8 +49,6 @@ pub use sweep::SweepReport;
 const WATCH: Duration = Duration::from_secs(10);
 /// The first sweep comes this long after the start, or earlier if sweeps are closer together.
 const FIRST: Duration = Duration::from_secs(60);
-/// How long free space may take to be known.
-const SPACE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What retention works on.
 #[derive(Clone)]
@@ -58,6 +57,8 @@ pub struct Ground {
     pub store: Store,
     /// The recordings.
     pub disk: Arc<dyn Disk>,
+    /// The way to ask that folder for its state.
+    pub gate: DiskGate,
     /// Where events go.
     pub journal: Arc<Journal>,
     /// The host's clocks.
@@ -106,6 +107,7 @@ pub struct Retention {
     wake: Notify,
     /// Taken by the sweep that runs.
     memory: tokio::sync::Mutex<Memory>,
+    steady: Mutex<SteadyNow>,
     last: Mutex<Option<SweepReport>>,
     /// What limited the age of footage when some was last deleted.
     limited_by: Mutex<Option<Reason>>,
@@ -146,6 +148,7 @@ impl Retention {
             ground,
             wake: Notify::new(),
             memory: tokio::sync::Mutex::default(),
+            steady: Mutex::default(),
             last: Mutex::default(),
             limited_by: Mutex::default(),
             meters: Meters::new(registry),
@@ -202,14 +205,23 @@ impl Retention {
         Limits::load(&self.ground.store, &self.ground.settings.limits).await
     }
 
-    /// Room on the recordings folder; `None` when it is not known.
-    async fn space(&self) -> Option<DiskSpace> {
-        let disk = self.ground.disk.clone();
-        let asked = tokio::task::spawn_blocking(move || disk.space());
-        match tokio::time::timeout(SPACE_LIMIT, asked).await {
-            Ok(Ok(Ok(space))) => Some(space),
-            _ => None,
+    /// The present as retention believes it; see [`SteadyNow`].
+    pub fn now(&self) -> WallTime {
+        let wall = self.ground.clock.wall();
+        let up = heldar_disk::uptime().unwrap_or_else(|| Micros(self.ground.clock.mono().0));
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubted = steady.is_doubting();
+        let now = steady.read(up, wall);
+        if steady.is_doubting() && !doubted {
+            tracing::warn!(clock = %wall, believed = %now, "the clock went far ahead; nothing is removed for its age by it");
         }
+        now
+    }
+
+    /// Room on the recordings folder; `None` when it is not known.
+    pub async fn space(&self) -> Option<DiskSpace> {
+        let disk = self.ground.disk.clone();
+        self.ground.gate.ask(move || disk.space()).await?.ok()
     }
 
     /// True when free space is below the floor and a sweep may change that.

@@ -38,10 +38,7 @@ impl Retention {
     /// # Errors
     /// The store is busy or lost.
     pub async fn preview(&self, asked: &Asked) -> Result<Dry, StoreError> {
-        let now = {
-            let mut memory = self.memory.lock().await;
-            self.believed_now(&mut memory)
-        };
+        let now = self.now();
         let (store, leases) = (&self.ground.store, &self.leases);
         let present_policy = self.limits().await?.policy();
         let disk = self.space().await.map(disk_of);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use heldar_base::{CameraId, Clock as _, Micros, WallTime};
+use heldar_base::{CameraId, WallTime};
 use heldar_disk::DiskSpace;
 use heldar_store::StoreError;
 use heldar_timeline::retention::{
@@ -18,7 +18,6 @@ use super::execute::Executor;
 use super::inventory::Inventory;
 use super::limits::Limits;
 use super::notices::{Deleted, notices};
-use super::steady::SteadyNow;
 use super::{Retention, upkeep};
 
 /// Items of a plan at most; what is left is planned again.
@@ -71,7 +70,6 @@ impl SweepReport {
 pub(super) struct Memory {
     marks: HashMap<CameraId, AgeMark>,
     episodes: Episodes,
-    now: SteadyNow,
     /// Deleted cameras whose folders may still hold something.
     gone: BTreeSet<CameraId>,
 }
@@ -93,22 +91,10 @@ struct Executed {
 }
 
 impl Retention {
-    /// The present as sweeps believe it.
-    pub(super) fn believed_now(&self, memory: &mut Memory) -> WallTime {
-        let wall = self.ground.clock.wall();
-        let up = heldar_disk::uptime().unwrap_or_else(|| Micros(self.ground.clock.mono().0));
-        let doubted = memory.now.is_doubting();
-        let now = memory.now.read(up, wall);
-        if memory.now.is_doubting() && !doubted {
-            tracing::warn!(clock = %wall, believed = %now, "the clock went far ahead; nothing is removed for its age by it");
-        }
-        now
-    }
-
     /// Does one sweep.
     pub(super) async fn sweep_once(&self, memory: &mut Memory) -> Result<SweepReport, StoreError> {
         let ground = &self.ground;
-        let now = self.believed_now(memory);
+        let now = self.now();
         let mut report = SweepReport { at: now, ..SweepReport::default() };
         let executor =
             Executor { store: &ground.store, disk: &ground.disk, leases: &self.leases, now };

@@ -23,6 +23,8 @@ use super::viewer::{Kind, Queued, Viewer};
 const TAKE_BYTES: usize = 256 * 1024;
 /// Buffers in one vectored write.
 const WRITE_SLICES: usize = 64;
+/// Responses that wait before no more requests are read.
+const MAX_RESPONSES: usize = 64;
 /// Room made for each read.
 const READ_BYTES: usize = 2048;
 /// Longest time between two looks at the timeouts.
@@ -57,6 +59,7 @@ pub(super) async fn serve(
         socket,
         input: BytesMut::new(),
         out: VecDeque::new(),
+        responses: 0,
         written_at: Instant::now(),
         heard_at: Instant::now(),
         closing: false,
@@ -72,6 +75,8 @@ struct Connection {
     input: BytesMut,
     /// Bytes to be written, in order.
     out: VecDeque<Bytes>,
+    /// Responses that may still wait in `out`.
+    responses: usize,
     /// When the socket last took something while something was there to write.
     written_at: Instant,
     heard_at: Instant,
@@ -96,7 +101,7 @@ impl Connection {
             }
             had_session = viewer.is_some();
             tokio::select! {
-                ready = self.socket.readable(), if !self.closing => {
+                ready = self.socket.readable(), if !self.closing && self.responses < MAX_RESPONSES => {
                     if let Err(ended) = ready.map_err(Ended::Io).and_then(|()| self.read()) {
                         return ended;
                     }
@@ -182,15 +187,13 @@ impl Connection {
         if self.out.is_empty() {
             self.written_at = Instant::now();
         }
+        self.responses += 1;
         self.out.push_back(response);
     }
 
     /// Takes what the viewer has; true if there is something to write then.
     async fn collect(&mut self) -> Result<bool, Ended> {
         let Some(session) = self.dialogue.session() else { return Ok(false) };
-        if session.viewer.is_closed() {
-            return Err(Ended::ByServer);
-        }
         let mut taken = VecDeque::new();
         session.viewer.take(TAKE_BYTES, &mut taken);
         for Queued { track, kind, wire } in taken {
@@ -210,6 +213,9 @@ impl Connection {
 
     /// Writes until all is written (true) or the socket takes no more (false).
     fn flush(&mut self) -> Result<bool, Ended> {
+        if self.dialogue.session().is_some_and(|session| session.viewer.is_closed()) {
+            return Err(Ended::ByServer);
+        }
         while !self.out.is_empty() {
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
             let count =
@@ -221,6 +227,7 @@ impl Connection {
                 Err(error) => return Err(Ended::Io(error)),
             }
         }
+        self.responses = 0;
         Ok(true)
     }
 
@@ -238,6 +245,10 @@ impl Connection {
 
     fn check_timeouts(&self) -> Result<(), Ended> {
         let config = &self.shared.config;
+        // A connection that waits for its client does not hear that its viewer was closed.
+        if self.dialogue.session().is_some_and(|session| session.viewer.is_closed()) {
+            return Err(Ended::ByServer);
+        }
         if !self.out.is_empty() && self.written_at.elapsed() > config.write_timeout {
             return Err(Ended::NotReading);
         }

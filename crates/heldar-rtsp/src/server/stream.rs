@@ -262,7 +262,8 @@ impl Stream {
     pub(super) fn play(&self, viewer: &Viewer) -> Vec<FirstNumbers> {
         let inner = self.lock();
         let manners = &inner.manners;
-        viewer.play(manners.start, manners.start_delay, manners.queue_bytes);
+        // What is held comes on top: it must not make the new viewer fall behind at once.
+        viewer.play(manners.start, manners.start_delay, manners.queue_bytes.saturating_add(inner.held.bytes));
         let numbers = inner.first_numbers(viewer);
         if manners.start == Start::HeldGop {
             for block in &inner.held.blocks {
@@ -348,6 +349,7 @@ impl Held {
         self.bytes += block.wire.len();
         if self.bytes > HELD_BYTES || (captured_at - self.since).abs() > HELD_TIME {
             self.blocks.clear();
+            self.bytes = 0;
         } else {
             self.blocks.push(block);
         }

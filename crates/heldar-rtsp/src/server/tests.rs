@@ -409,6 +409,39 @@ async fn what_is_no_rtsp_is_answered_once_and_closed() {
 }
 
 #[tokio::test]
+async fn requests_are_read_no_faster_than_responses() {
+    let one = stream(|_| {});
+    let world = serve(&[("cam", &one)], |_| {}).await;
+    let mut client = Client::connect(&world, "cam").await;
+    let request = format!("DESCRIBE {} RTSP/1.0\r\nCSeq: 1\r\n\r\n", client.url).repeat(1000);
+    let mut written = 0usize;
+    // Ends when the server stops reading; a server that does not would take all of it.
+    while written < 200_000_000 {
+        let write = client.socket.write_all(request.as_bytes());
+        if tokio::time::timeout(Duration::from_millis(500), write).await.is_err() {
+            break;
+        }
+        written += request.len();
+    }
+    assert!(written < 200_000_000);
+}
+
+#[tokio::test]
+async fn a_viewer_that_does_not_read_is_sent_away_too() {
+    let one = stream(|m| m.session_timeout = Duration::from_secs(2));
+    let world = serve(&[("cam", &one)], |_| {}).await;
+    let mut client = Client::connect(&world, "cam").await;
+    client.set_up_and_play().await;
+    for number in 0..300 {
+        one.publish(&picture(number, true, 60_000));
+        tokio::task::yield_now().await;
+    }
+    one.disconnect_all();
+    let mut sessions = one.sessions();
+    tokio::time::timeout(PATIENCE, sessions.wait_for(|count| *count == 0)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn sessions_end_by_silence() {
     for (keep_alive, chatter, survives) in [
         (KeepAlive::AnyTraffic, &b"$\x01\x00\x01x"[..], true),

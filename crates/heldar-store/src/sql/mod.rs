@@ -10,14 +10,18 @@ mod conn;
 mod pool;
 mod query;
 mod row;
+mod sqlite;
 
 pub(crate) use arg::{Arg, args};
-pub(crate) use conn::{Conn, SqliteUse, postgres_options, sqlite_options};
-pub(crate) use pool::Readers;
+pub(crate) use conn::{Conn, postgres_options};
+pub(crate) use pool::{Readers, SqliteReaders};
 pub(crate) use query::{CameraFilter, Query};
 pub(crate) use row::{Columns, Row};
+pub(crate) use sqlite::{SqliteConn, SqliteUse};
 
 use std::borrow::Cow;
+
+use crate::error::{ErrorKind, StoreError};
 
 /// A fixed statement.
 #[derive(Clone, Copy)]
@@ -39,6 +43,16 @@ impl Stmt {
 pub(crate) struct Command {
     pub(crate) text: Cow<'static, str>,
     pub(crate) args: Vec<Arg>,
+}
+
+/// PostgreSQL stores no NUL in text; refused on both engines, so that both behave the same.
+fn without_nul(text: Option<&str>) -> Result<(), StoreError> {
+    match text {
+        Some(text) if text.contains('\0') => {
+            Err(StoreError::new(ErrorKind::Internal, "text with a NUL character cannot be stored"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Declares fixed statements and lists them for the test that prepares each on both engines.

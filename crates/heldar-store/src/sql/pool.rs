@@ -1,17 +1,19 @@
-//! The readers: a pool of connections to either engine.
+//! The readers: connections to either engine that are shared.
 
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use tokio::sync::Semaphore;
 
-use super::conn::{postgres_rows, sqlite_rows};
-use super::{Command, Row};
-use crate::error::StoreError;
+use super::conn::postgres_rows;
+use super::{Command, Row, SqliteConn, SqliteUse};
+use crate::error::{ErrorKind, StoreError};
 
 /// How long a read waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
-/// A connection that nobody used for so long gives its memory back.
+/// A connection to a server that nobody used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Readers of a SQLite file.
 const SQLITE_READERS: u32 = 4;
@@ -19,21 +21,11 @@ const SQLITE_READERS: u32 = 4;
 /// Connections for reading; opened when needed.
 #[derive(Clone)]
 pub(crate) enum Readers {
-    Sqlite(SqlitePool),
+    Sqlite(SqliteReaders),
     Postgres(PgPool),
 }
 
 impl Readers {
-    pub(crate) fn sqlite(options: SqliteConnectOptions) -> Readers {
-        let pool = SqlitePoolOptions::new()
-            .max_connections(SQLITE_READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .idle_timeout(IDLE_TIMEOUT)
-            // A file does not hang up.
-            .test_before_acquire(false);
-        Readers::Sqlite(pool.connect_lazy_with(options))
-    }
-
     pub(crate) fn postgres(options: PgConnectOptions, max_connections: u32) -> Readers {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
@@ -46,15 +38,79 @@ impl Readers {
     /// Runs a query and collects its rows.
     pub(crate) async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
         match self {
-            Readers::Sqlite(pool) => sqlite_rows(pool, command).await,
+            Readers::Sqlite(readers) => readers.rows(command).await,
             Readers::Postgres(pool) => postgres_rows(pool, command).await,
         }
     }
 
     pub(crate) async fn close(&self) {
         match self {
-            Readers::Sqlite(pool) => pool.close().await,
+            Readers::Sqlite(readers) => readers.close().await,
             Readers::Postgres(pool) => pool.close().await,
         }
+    }
+}
+
+/// Readers of a SQLite file. Reads run on the runtime's threads for blocking work, as many at once as there are
+/// connections.
+#[derive(Clone)]
+pub(crate) struct SqliteReaders(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    /// One for each connection that may be in use.
+    permits: Arc<Semaphore>,
+    /// Open connections that are not in use.
+    idle: Mutex<Vec<SqliteConn>>,
+}
+
+impl Shared {
+    fn idle(&self) -> MutexGuard<'_, Vec<SqliteConn>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows(&self, command: &Command) -> Result<Vec<Row>, StoreError> {
+        let kept = self.idle().pop();
+        let mut conn = match kept {
+            Some(conn) => conn,
+            None => SqliteConn::open(&self.path, SqliteUse::Read)?,
+        };
+        let rows = conn.rows(command);
+        // A connection to a file that fails may be one to a file that is gone.
+        if !matches!(&rows, Err(error) if error.kind() == ErrorKind::Unavailable) {
+            self.idle().push(conn);
+        }
+        rows
+    }
+}
+
+impl SqliteReaders {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let permits = Arc::new(Semaphore::new(SQLITE_READERS as usize));
+        SqliteReaders(Arc::new(Shared { path, permits, idle: Mutex::default() }))
+    }
+
+    async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
+        let acquired =
+            tokio::time::timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.0.permits).acquire_owned()).await;
+        let permit = acquired
+            .map_err(|_elapsed| StoreError::new(ErrorKind::Busy, "the database has no connection free"))?
+            .map_err(|_closed| StoreError::new(ErrorKind::Unavailable, "the store is closed"))?;
+        let shared = Arc::clone(&self.0);
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = shared.rows(&command);
+            // Given back when the connection is, even if nobody waits for the answer any more.
+            drop(permit);
+            rows
+        });
+        read.await.map_err(|error| StoreError::caused(ErrorKind::Internal, "a read did not end", error))?
+    }
+
+    /// Waits for reads that are running and closes the connections.
+    async fn close(&self) {
+        // An error means that they are closed already.
+        let _all = self.0.permits.acquire_many(SQLITE_READERS).await;
+        self.0.permits.close();
+        self.0.idle().clear();
     }
 }

@@ -3,15 +3,15 @@
 use std::str::FromStr;
 
 use heldar_base::{PublicId, WallTime};
+use rusqlite::types::Value;
 use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, ValueRef as _};
 
 use crate::error::StoreError;
 
 /// One row.
 pub(crate) enum Row {
-    Sqlite(SqliteRow),
+    Sqlite(Box<[Value]>),
     Postgres(PgRow),
 }
 
@@ -28,7 +28,11 @@ impl Row {
 
     fn opt_int(&self, at: usize) -> Result<Option<i64>, StoreError> {
         match self {
-            Row::Sqlite(row) => Ok(row.try_get(at)?),
+            Row::Sqlite(row) => match row.get(at) {
+                Some(Value::Integer(number)) => Ok(Some(*number)),
+                Some(Value::Null) => Ok(None),
+                _ => Err(wrong_type()),
+            },
             Row::Postgres(row) => {
                 let value = row.try_get_raw(at)?;
                 if value.is_null() {
@@ -40,7 +44,7 @@ impl Row {
                     [a, b] => i64::from(i16::from_be_bytes([a, b])),
                     [a, b, c, d] => i64::from(i32::from_be_bytes([a, b, c, d])),
                     [a, b, c, d, e, f, g, h] => i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-                    _ => return Err(StoreError::corrupt("a column that should hold a number does not")),
+                    _ => return Err(wrong_type()),
                 };
                 Ok(Some(number))
             }
@@ -48,17 +52,24 @@ impl Row {
     }
 
     fn opt_text(&self, at: usize) -> Result<Option<String>, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(at)?,
-            Row::Postgres(row) => row.try_get(at)?,
-        })
+        match self {
+            Row::Sqlite(row) => match row.get(at) {
+                Some(Value::Text(text)) => Ok(Some(text.clone())),
+                Some(Value::Null) => Ok(None),
+                _ => Err(wrong_type()),
+            },
+            Row::Postgres(row) => Ok(row.try_get(at)?),
+        }
     }
 
     fn blob(&self, at: usize) -> Result<Vec<u8>, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(at)?,
-            Row::Postgres(row) => row.try_get(at)?,
-        })
+        match self {
+            Row::Sqlite(row) => match row.get(at) {
+                Some(Value::Blob(bytes)) => Ok(bytes.clone()),
+                _ => Err(wrong_type()),
+            },
+            Row::Postgres(row) => Ok(row.try_get(at)?),
+        }
     }
 }
 
@@ -66,6 +77,10 @@ impl Row {
 pub(crate) struct Columns<'r> {
     row: &'r Row,
     next: usize,
+}
+
+fn wrong_type() -> StoreError {
+    StoreError::corrupt("a column holds a value of another type than its own")
 }
 
 fn missing() -> StoreError {

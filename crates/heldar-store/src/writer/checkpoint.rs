@@ -1,23 +1,20 @@
 //! Checkpoints of the SQLite log, beside the commits.
 //!
-//! Automatic checkpoints are off. A connection of its own copies the log into the database passively, which holds
-//! neither readers nor the writer up. When the log is copied whole and no reader is in it, SQLite starts it anew by
-//! itself; a log that never gets there because writes do not pause is restarted by the writer between two groups.
-//! SQLite lets one connection checkpoint at a time and refuses a second at once; so the two take turns here.
+//! Automatic checkpoints are off. A thread with a connection of its own copies the log into the database passively,
+//! which holds neither readers nor the writer up. When the log is copied whole and no reader is in it, SQLite starts it
+//! anew by itself; a log that never gets there because writes do not pause is restarted by the writer between two
+//! groups. SQLite lets one connection checkpoint at a time and refuses a second at once; so the two take turns here.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Notify};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-
-use super::Link;
 use crate::error::StoreError;
-use crate::sql::{Conn, SqliteUse, sqlite_options, statements};
+use crate::sql::{Conn, SqliteConn, SqliteUse, statements};
 
 statements! {
+    SQLITE_COPY = "PRAGMA wal_checkpoint(PASSIVE)";
     SQLITE_RESTART = "PRAGMA wal_checkpoint(RESTART)";
 }
 
@@ -30,47 +27,89 @@ const CALM: Duration = Duration::from_secs(10);
 /// Pause after an attempt to restart the log that failed.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the writer and the checkpointing task share.
+/// What the thread is to do.
+#[derive(Default)]
+struct Orders {
+    /// There is something to copy.
+    committed: bool,
+    /// There is much to copy.
+    large: bool,
+    /// The thread is to end.
+    stop: bool,
+}
+
+/// What the writer and the thread share.
 #[derive(Default)]
 struct Shared {
-    /// There is something to copy.
-    committed: Notify,
-    /// There is much to copy.
-    large: Notify,
+    orders: Mutex<Orders>,
+    /// Rings when an order is new.
+    bell: Condvar,
     /// Held by whoever checkpoints.
     turn: Mutex<()>,
+}
+
+impl Shared {
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to copy, and then a while for more; false when the thread is to end.
+    fn wait(&self) -> bool {
+        let mut orders = self.orders();
+        while !orders.committed && !orders.stop {
+            orders = self.bell.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        }
+        let waited = self.bell.wait_timeout_while(orders, CALM, |orders| !orders.large && !orders.stop);
+        let (mut orders, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        orders.committed = false;
+        orders.large = false;
+        !orders.stop
+    }
 }
 
 /// The writer's side of checkpointing.
 pub(crate) struct Checkpointer {
     log: PathBuf,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    thread: JoinHandle<()>,
     next_restart: Instant,
 }
 
 impl Checkpointer {
-    /// Starts the checkpointing task for a database file.
-    pub(crate) fn start(database: &Path) -> Self {
+    /// Starts the thread for a database file.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub(crate) fn start(database: &Path) -> std::io::Result<Self> {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
         let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(copy_log(database.to_owned(), Arc::clone(&shared)));
-        Checkpointer { log: log.into(), shared, task, next_restart: Instant::now() }
+        let (path, orders) = (database.to_owned(), Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name("store-checkpoint".to_owned())
+            .spawn(move || copy_log(&path, &orders))?;
+        Ok(Checkpointer { log: log.into(), shared, thread, next_restart: Instant::now() })
     }
 
-    /// Called by the writer between groups.
-    pub(super) async fn committed(&mut self, link: &mut Link) {
-        self.shared.committed.notify_one();
+    /// Called by the writer between groups. May wait for a checkpoint that is running, when the log is long.
+    pub(super) fn committed(&mut self, conn: &mut Conn) {
         // The log is cut when it starts anew, so that its length is what it holds. One system call.
         let length = std::fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        if length > LARGE_BYTES {
-            self.shared.large.notify_one();
+        {
+            let mut orders = self.shared.orders();
+            let large = length > LARGE_BYTES;
+            if !orders.committed || (large && !orders.large) {
+                orders.committed = true;
+                orders.large |= large;
+                self.shared.bell.notify_one();
+            }
         }
-        if length > LIMIT_BYTES && Instant::now() >= self.next_restart {
-            let _turn = self.shared.turn.lock().await;
-            let Ok(conn) = link.conn() else { return };
-            let restarted = restart_log(conn).await;
+        if length > LIMIT_BYTES
+            && Instant::now() >= self.next_restart
+            && let Conn::Sqlite(conn) = conn
+        {
+            let _turn = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let restarted = restart_log(conn);
             if !matches!(restarted, Ok(true)) {
                 tracing::warn!(?restarted, length, "the database log could not be restarted");
                 self.next_restart = Instant::now() + RESTART_PAUSE;
@@ -78,42 +117,41 @@ impl Checkpointer {
         }
     }
 
-    /// Ends the task.
-    pub(super) async fn stop(self) {
-        self.task.abort();
-        // Its end is all that is of interest.
-        let _aborted = self.task.await;
+    /// Ends the thread after what it is doing.
+    pub(super) fn stop(self) {
+        self.shared.orders().stop = true;
+        self.shared.bell.notify_one();
+        // A thread that panicked has ended as well.
+        let _ended = self.thread.join();
     }
 }
 
 /// Copies what is left, so that the log starts anew with the next group; false when a reader kept it. Waits for
 /// readers, but not long: reads are short.
-async fn restart_log(conn: &mut Conn) -> Result<bool, StoreError> {
-    conn.script("PRAGMA busy_timeout = 100").await?;
-    let outcome = conn.row(SQLITE_RESTART.with(Vec::new())).await;
-    conn.script("PRAGMA busy_timeout = 15000").await?;
+fn restart_log(conn: &mut SqliteConn) -> Result<bool, StoreError> {
+    conn.script("PRAGMA busy_timeout = 100")?;
+    let outcome = conn.rows(&SQLITE_RESTART.with(Vec::new()));
+    conn.script("PRAGMA busy_timeout = 15000")?;
     // The first column tells whether something was in the way.
-    outcome?.map_or(Ok(false), |row| Ok(row.columns().int()? == 0))
+    outcome?.first().map_or(Ok(false), |row| Ok(row.columns().int()? == 0))
 }
 
-async fn copy_log(database: PathBuf, shared: Arc<Shared>) {
+fn copy_log(database: &Path, shared: &Shared) {
     let mut conn = None;
-    loop {
-        shared.committed.notified().await;
-        // Many commits are copied at once, unless there is much to copy.
-        let _early = tokio::time::timeout(CALM, shared.large.notified()).await;
-        let _turn = shared.turn.lock().await;
-        if let Err(error) = copy_once(&database, &mut conn).await {
+    while shared.wait() {
+        let _turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = copy_once(database, &mut conn) {
             tracing::debug!(?error, "checkpoint failed");
             conn = None;
         }
     }
 }
 
-async fn copy_once(database: &Path, conn: &mut Option<Conn>) -> Result<(), StoreError> {
+fn copy_once(database: &Path, conn: &mut Option<SqliteConn>) -> Result<(), StoreError> {
     let conn = match conn {
         Some(conn) => conn,
-        None => conn.insert(Conn::sqlite(&sqlite_options(database, SqliteUse::Write)).await?),
+        None => conn.insert(SqliteConn::open(database, SqliteUse::Write)?),
     };
-    conn.script("PRAGMA wal_checkpoint(PASSIVE)").await
+    conn.rows(&SQLITE_COPY.with(Vec::new()))?;
+    Ok(())
 }

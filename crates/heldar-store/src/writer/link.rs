@@ -9,7 +9,7 @@ use super::SEQ_BLOCK;
 use crate::error::{ErrorKind, StoreError};
 use crate::op::Durability;
 use crate::schema;
-use crate::sql::{Conn, SqliteUse, args, sqlite_options, statements};
+use crate::sql::{Conn, SqliteConn, SqliteUse, args, statements};
 
 statements! {
     /// Takes the store over and reserves event numbers. Everything below the old `next_seq` may have been given out.
@@ -48,10 +48,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Opens the database, brings its schema up to date and takes it over.
+    /// Opens the database, brings its schema up to date and takes it over. On SQLite this blocks the thread.
     pub(crate) async fn open(target: Target, now: WallTime) -> Result<Link, StoreError> {
         let mut conn = match &target {
-            Target::Sqlite(path) => Conn::sqlite(&sqlite_options(path, SqliteUse::Create)).await?,
+            Target::Sqlite(path) => Conn::Sqlite(SqliteConn::open(path, SqliteUse::Create)?),
             Target::Postgres(options) => Conn::postgres(options).await?,
         };
         schema::migrate(&mut conn, now).await?;
@@ -89,7 +89,7 @@ impl Link {
         self.conn = None;
         self.synchronous = None;
         let mut conn = match &self.target {
-            Target::Sqlite(path) => Conn::sqlite(&sqlite_options(path, SqliteUse::Write)).await?,
+            Target::Sqlite(path) => Conn::Sqlite(SqliteConn::open(path, SqliteUse::Write)?),
             Target::Postgres(options) => Conn::postgres(options).await?,
         };
         let row = conn.row(LOOK.with(args![self.owned.epoch])).await?;

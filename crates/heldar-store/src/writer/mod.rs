@@ -139,7 +139,8 @@ impl Writer {
         }
     }
 
-    /// Works until the store is closed or every handle is gone, and all that was accepted is done.
+    /// Works until the store is closed or every handle is gone, and all that was accepted is done. On SQLite it blocks
+    /// its thread, which must be its own.
     pub(crate) async fn run(mut self) {
         loop {
             let condition = self.health.borrow().condition;
@@ -148,8 +149,8 @@ impl Writer {
                     let Some(first) = self.next_write().await else { break };
                     let group = self.gather(first);
                     self.write_group(group).await;
-                    if let Some(checkpointer) = &mut self.checkpointer {
-                        checkpointer.committed(&mut self.link).await;
+                    if let (Some(checkpointer), Ok(conn)) = (&mut self.checkpointer, self.link.conn()) {
+                        checkpointer.committed(conn);
                     }
                 }
                 Condition::Down => {
@@ -296,7 +297,7 @@ impl Writer {
             }
         }
         if let Some(checkpointer) = self.checkpointer.take() {
-            checkpointer.stop().await;
+            checkpointer.stop();
         }
         self.link.close().await;
         if self.health.borrow().condition != Condition::Fenced {

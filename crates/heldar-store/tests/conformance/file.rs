@@ -54,17 +54,8 @@ async fn the_log_stays_bounded() {
 async fn a_foreign_lock_is_waited_for() {
     let db = Db::sqlite();
     let store = db.open().await;
-    let holder = {
-        let db = path(&db);
-        tokio::spawn(async move {
-            use sqlx::ConnectOptions as _;
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(db);
-            let mut conn = options.connect().await.unwrap();
-            sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut conn).await.unwrap();
-            conn
-        })
-    };
-    let mut conn = holder.await.unwrap();
+    let holder = rusqlite::Connection::open(path(&db)).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let writes: Vec<_> = (0..64)
         .map(|number| {
             let store = store.clone();
@@ -77,7 +68,7 @@ async fn a_foreign_lock_is_waited_for() {
     // Long enough for the writer to have met the lock.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(writes.iter().all(|write| !write.is_finished()));
-    sqlx::raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
+    holder.execute_batch("ROLLBACK").unwrap();
     for write in writes {
         write.await.unwrap().unwrap();
     }

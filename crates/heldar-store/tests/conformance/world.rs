@@ -61,34 +61,30 @@ impl Db {
     }
 
     /// Runs a statement behind the store's back.
-    pub(crate) async fn tamper(&self, sql: &str) -> Result<(), sqlx::Error> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    pub(crate) async fn tamper(&self, sql: &str) -> Result<(), Box<dyn std::error::Error>> {
         match &self.url {
-            DatabaseUrl::Sqlite(_) => {
-                let mut conn = sqlx::SqliteConnection::connect(&self.text).await?;
-                sqlx::raw_sql(sql).execute(&mut conn).await?;
-                conn.close().await
-            }
+            DatabaseUrl::Sqlite(path) => Ok(rusqlite::Connection::open(path)?.execute_batch(sql)?),
             DatabaseUrl::Postgres(_) => {
                 let mut conn = sqlx::PgConnection::connect(&self.text).await?;
-                sqlx::raw_sql(sql).execute(&mut conn).await?;
-                conn.close().await
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await?;
+                Ok(conn.close().await?)
             }
         }
     }
 
     /// The numbers that a query answers with, behind the store's back; every column a BIGINT.
     pub(crate) async fn numbers(&self, sql: &str) -> Vec<Vec<i64>> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.url {
-            DatabaseUrl::Sqlite(_) => {
-                let mut conn = sqlx::SqliteConnection::connect(&self.text).await.unwrap();
-                let rows = sqlx::query(sql).fetch_all(&mut conn).await.unwrap();
-                rows.iter().map(|row| (0..row.len()).map(|at| row.get(at)).collect()).collect()
+            DatabaseUrl::Sqlite(path) => {
+                let conn = rusqlite::Connection::open(path).unwrap();
+                let mut statement = conn.prepare(sql).unwrap();
+                let columns = statement.column_count();
+                let rows = statement.query_map([], |row| (0..columns).map(|at| row.get(at)).collect());
+                rows.unwrap().map(Result::unwrap).collect()
             }
             DatabaseUrl::Postgres(_) => {
                 let mut conn = sqlx::PgConnection::connect(&self.text).await.unwrap();
-                let rows = sqlx::query(sql).fetch_all(&mut conn).await.unwrap();
+                let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap();
                 rows.iter().map(|row| (0..row.len()).map(|at| row.get(at)).collect()).collect()
             }
         }

@@ -1,0 +1,184 @@
+//! How the server is: readiness, figures, metrics.
+//!
+//! Owns: the background checks and the copies of figures that `/readyz`, `/metrics` and `GET /api/v1/system` answer from, so
+//! that none of them waits for a disk or a store. Never: changes anything.
+
+mod configuration;
+mod disk_watch;
+mod gate;
+mod gauges;
+mod process;
+mod readiness;
+pub mod tasks;
+mod totals;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use heldar_base::{Clock as _, Scope};
+use heldar_disk::DiskSpace;
+use heldar_http::metrics::{Counter, Family, Registry};
+use heldar_recorder::Now;
+use heldar_store::Store;
+use tokio::time::MissedTickBehavior;
+
+use crate::kernel::Kernel;
+use gauges::Meters;
+use readiness::WantedSince;
+
+pub use configuration::Configuration;
+pub use disk_watch::DiskWatch;
+pub use gate::DiskGate;
+pub use gauges::used_percent;
+pub use readiness::{Readiness, Verdict, is_wanted};
+pub use totals::{Oldest, Sums, Totals};
+
+/// Time between checks (auth-system.md 6), and how long one may take.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// Health of one server.
+pub struct Health {
+    /// The way to ask the recordings folder for its state.
+    pub gate: DiskGate,
+    /// Starts of oldest segments.
+    pub oldest: Oldest,
+    /// Restarts of background tasks.
+    pub restarts: Arc<Family<Counter, 1>>,
+    watch: Arc<DiskWatch>,
+    meters: Meters,
+    configuration: OnceLock<Configuration>,
+    readiness: RwLock<Readiness>,
+    totals: RwLock<Arc<Totals>>,
+    space: RwLock<Option<DiskSpace>>,
+}
+
+impl Health {
+    /// Registers the metrics; `watch` hears of the writer's completions.
+    pub fn new(registry: &Registry, watch: Arc<DiskWatch>) -> Self {
+        let restarts =
+            registry.counters("heldar_task_restarts_total", "Background tasks started again.", ["task"]);
+        Health {
+            gate: DiskGate::default(),
+            oldest: Oldest::default(),
+            restarts,
+            watch,
+            meters: Meters::new(registry),
+            configuration: OnceLock::new(),
+            readiness: RwLock::new(Readiness::JUST_STARTED),
+            totals: RwLock::default(),
+            space: RwLock::default(),
+        }
+    }
+
+    /// Takes what the sources of the settings said; the first call counts.
+    pub fn configured(&self, configuration: Configuration) {
+        if self.configuration.set(configuration).is_err() {
+            tracing::debug!("the configuration was told twice");
+        }
+    }
+
+    /// What the sources of the settings said.
+    pub fn configuration(&self) -> &Configuration {
+        self.configuration.get_or_init(Configuration::default)
+    }
+
+    /// The newest results of the checks.
+    pub fn readiness(&self) -> Readiness {
+        *self.readiness.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stored totals, a few seconds old at most while the store answers.
+    pub fn totals(&self) -> Arc<Totals> {
+        self.totals.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Room on the recordings folder at the last check.
+    pub fn space(&self) -> Option<DiskSpace> {
+        *self.space.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the metrics up to date.
+    pub fn scrape(&self, kernel: &Kernel) {
+        self.meters.scrape(kernel);
+    }
+
+    /// Stored totals as of now, or as they were last known when the store does not answer.
+    pub async fn fresh_totals(&self, kernel: &Kernel) -> Arc<Totals> {
+        match tokio::time::timeout(CHECK, Totals::read(&kernel.store, kernel.clock.wall())).await {
+            Ok(Ok(totals)) => {
+                let totals = Arc::new(totals);
+                *self.totals.write().unwrap_or_else(PoisonError::into_inner) = totals.clone();
+                totals
+            }
+            _ => self.totals(),
+        }
+    }
+
+    /// Room on the recordings folder as of now; `None` when it is not known.
+    pub async fn fresh_space(&self, kernel: &Kernel) -> Option<DiskSpace> {
+        let disk = kernel.disk.clone();
+        let space = self.gate.ask(move || disk.space()).await.and_then(Result::ok);
+        *self.space.write().unwrap_or_else(PoisonError::into_inner) = space;
+        space
+    }
+
+    async fn check(&self, kernel: &Kernel, since: &mut WantedSince) {
+        let (store, disk) = tokio::join!(probe_store(&kernel.store), self.probe_disk(kernel));
+        let now = Now { mono: kernel.clock.mono(), wall: kernel.clock.wall() };
+        let views = kernel.supervisor.views();
+        since.update(now, &views);
+        let recording_percent = since.recording_percent(now, &views);
+        let settings = &kernel.settings;
+        let recorder = if settings.recorder.enabled {
+            readiness::recorder(now, settings.recorder.stall, &views)
+        } else {
+            Verdict::Off
+        };
+        let quorum = readiness::quorum(recording_percent, settings.health.min_recording_percent);
+        let found = Readiness { store, disk, recorder, quorum, recording_percent };
+        let before = self.readiness();
+        if before.reason() != found.reason() {
+            match found.reason() {
+                Some(reason) => tracing::warn!(reason, "not ready"),
+                None => tracing::info!("ready"),
+            }
+        }
+        *self.readiness.write().unwrap_or_else(PoisonError::into_inner) = found;
+        self.fresh_space(kernel).await;
+        if store == Verdict::Ok {
+            self.fresh_totals(kernel).await;
+        }
+    }
+
+    async fn probe_disk(&self, kernel: &Kernel) -> Verdict {
+        let disk = kernel.disk.clone();
+        let probed = self.gate.ask(move || disk.probe()).await;
+        match probed {
+            Some(Ok(())) if !self.watch.has_failed(kernel.clock.mono()) => Verdict::Ok,
+            _ => Verdict::Failed,
+        }
+    }
+}
+
+/// A read, and a commit of nothing: the store is there, takes writes, and is still ours.
+async fn probe_store(store: &Store) -> Verdict {
+    let probe = async {
+        store.settings(&Scope::All).await?;
+        store.write_all(Vec::new()).await
+    };
+    match tokio::time::timeout(CHECK, probe).await {
+        Ok(Ok(_)) => Verdict::Ok,
+        _ => Verdict::Failed,
+    }
+}
+
+/// Checks every 5 s, for good.
+pub async fn run(kernel: Arc<Kernel>) {
+    let mut since = WantedSince::default();
+    let mut tick = tokio::time::interval(CHECK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        kernel.health.check(&kernel, &mut since).await;
+    }
+}

@@ -1,0 +1,118 @@
+//! What is stored in all, without a sum over segments.
+//!
+//! Owns: a copy of the stored totals that is renewed every few seconds, for those who may not ask the store (metrics) and
+//! for when it does not answer; and the start of the oldest segment of each stream, which is read once and forgotten when
+//! footage of that stream may have gone. Every reader takes a [`Scope`].
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use heldar_base::{Scope, StreamId, WallTime};
+use heldar_store::{Store, StoreError, StoreSize, Stream, WriteRate};
+
+/// Totals of all streams.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    streams: Vec<Stream>,
+    rates: Vec<WriteRate>,
+    /// Room that the database takes, where it is known.
+    pub size: Option<StoreSize>,
+}
+
+/// Sums over the cameras of a scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Segments, open ones included.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of segments that ended in the last 24 hours.
+    pub bytes_per_day: u64,
+    /// End of the newest segment.
+    pub newest: Option<WallTime>,
+}
+
+impl Totals {
+    /// Asks the store.
+    ///
+    /// # Errors
+    /// The store is busy or lost.
+    pub async fn read(store: &Store, now: WallTime) -> Result<Totals, StoreError> {
+        Ok(Totals {
+            streams: store.streams(&Scope::All).await?,
+            rates: store.write_rates(&Scope::All, now).await?,
+            size: Some(store.size().await?),
+        })
+    }
+
+    /// Sums over what a scope covers.
+    pub fn sums(&self, scope: &Scope) -> Sums {
+        let mut sums = Sums::default();
+        for stream in self.streams.iter().filter(|stream| scope.covers(&stream.id.camera)) {
+            let totals = &stream.totals;
+            sums.segments += u64::try_from(totals.segment_count).unwrap_or(0);
+            sums.bytes = sums.bytes.saturating_add(u64::try_from(totals.total_bytes).unwrap_or(0));
+            if totals.segment_count > 0 {
+                sums.newest = sums.newest.max(totals.newest_end);
+            }
+            let rate = self.rates.iter().find(|rate| rate.stream_no == stream.stream_no);
+            let rate = rate.map_or(0, |rate| u64::try_from(rate.bytes_per_day).unwrap_or(0));
+            sums.bytes_per_day = sums.bytes_per_day.saturating_add(rate);
+        }
+        sums
+    }
+
+    /// Streams with footage, of what a scope covers.
+    fn recorded<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a Stream> {
+        self.streams.iter().filter(|s| s.totals.segment_count > 0 && scope.covers(&s.id.camera))
+    }
+}
+
+/// Starts of oldest segments, as far as they are known.
+#[derive(Debug, Default)]
+pub struct Oldest {
+    known: Mutex<HashMap<(StreamId, i64), WallTime>>,
+}
+
+impl Oldest {
+    fn known(&self) -> MutexGuard<'_, HashMap<(StreamId, i64), WallTime>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Footage may have been deleted.
+    pub fn forget(&self) {
+        self.known().clear();
+    }
+
+    /// Start of the oldest segment of a scope.
+    ///
+    /// # Errors
+    /// The store is busy or lost.
+    pub async fn get(
+        &self,
+        store: &Store,
+        scope: &Scope,
+        totals: &Totals,
+    ) -> Result<Option<WallTime>, StoreError> {
+        let mut oldest: Option<WallTime> = None;
+        for stream in totals.recorded(scope) {
+            let key = (stream.id.clone(), stream.stream_no);
+            let known = self.known().get(&key).copied();
+            let start = match known {
+                Some(start) => Some(start),
+                None => {
+                    let first = store.first_segment(scope, &stream.id).await?.map(|segment| segment.id.start);
+                    if let Some(start) = first {
+                        self.known().insert(key, start);
+                    }
+                    first
+                }
+            };
+            oldest = match (oldest, start) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        Ok(oldest)
+    }
+}

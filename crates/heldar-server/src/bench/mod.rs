@@ -1,0 +1,109 @@
+//! `heldar bench`: figures of this build on this machine, each beside what it is to be compared with.
+//!
+//! Owns: child processes and temporary folders of its own, which it ends and removes whatever happens. Speaks to servers
+//! as any client does, over HTTP on the loopback address. Never: a server, a camera or a folder of anyone else.
+
+mod cameras;
+mod clips;
+mod folder;
+mod http;
+mod idle;
+mod process;
+mod record;
+mod server;
+mod stats;
+mod usage;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{USAGE_ERROR, complain, log, say};
+
+/// Measures this build on this machine. Quiet machines give true figures.
+#[derive(Parser)]
+#[command(name = "heldar bench")]
+struct CommandLine {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// CPU and memory of recording, against one ffmpeg per camera
+    Record(record::Options),
+    /// CPU and memory of a server without cameras
+    Idle(idle::Options),
+}
+
+/// What a measurement found out about the targets it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The figures stand.
+    Valid,
+    /// Something happened that must not, such as a gap: the figures are of a broken run.
+    Broken,
+}
+
+/// Runs the command.
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let words = std::iter::once(OsString::from("heldar bench")).chain(arguments);
+    let what = match CommandLine::try_parse_from(words) {
+        Ok(line) => line.what,
+        Err(error) if error.use_stderr() => {
+            complain(&error.to_string());
+            return ExitCode::from(USAGE_ERROR);
+        }
+        Err(asked_for) => {
+            say(&asked_for.to_string());
+            return ExitCode::SUCCESS;
+        }
+    };
+    if let Err(error) = log::start_quiet() {
+        complain(&format!("{error}\n"));
+        return ExitCode::from(USAGE_ERROR);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("no runtime: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(until_told_to_stop(what)) {
+        Ok(Verdict::Valid) => ExitCode::SUCCESS,
+        Ok(Verdict::Broken) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&format!("heldar bench: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Children and folders belong to the future of the measurement: dropping it ends and removes them.
+async fn until_told_to_stop(what: What) -> Result<Verdict, String> {
+    let stop = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+    let (mut terminate, mut interrupt) = (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
+    tokio::select! {
+        outcome = measure(what) => outcome,
+        _ = terminate.recv() => Err("told to stop".to_owned()),
+        _ = interrupt.recv() => Err("told to stop".to_owned()),
+    }
+}
+
+async fn measure(what: What) -> Result<Verdict, String> {
+    match what {
+        What::Record(options) => Box::pin(record::run(options)).await,
+        What::Idle(options) => Box::pin(idle::run(options)).await,
+    }
+}
+
+/// Prints a report as JSON.
+fn print_json(report: &impl serde::Serialize) -> Result<(), String> {
+    let mut text = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
+    text.push('\n');
+    say(&text);
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! `heldar demo`: test cameras and a server that records them, in one process and one folder.
+//!
+//! Owns: which cameras the demo has, and that they are registered once. Goes through the API like any client. Never reads
+//! or writes the footage and the database of another server: only flags move the demo elsewhere.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use heldar_config::{BindHost, DatabaseTarget, DoctorEntry, Flags, Input, Settings, Source, load};
+use heldar_http::{App, BindError, Listeners};
+use heldar_testcam::fault::FaultSpec;
+use heldar_testcam::{CameraInfo, Error, Options, Running};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::testcam::explain;
+use crate::{USAGE_ERROR, complain, log, say, serve};
+
+/// Id and name of each camera, in the order of the test cameras.
+const CAMERAS: [(&str, &str); 4] =
+    [("gate", "Gate"), ("yard", "Yard"), ("entrance", "Entrance"), ("workshop", "Workshop (drops out)")];
+/// What goes wrong with the last one, so that there is a gap to look at.
+const FAULT: &str = "refuse:after=150,for=25,every=300";
+/// Where the demo keeps everything but its clips.
+const FOLDER: &str = "./data/demo";
+/// RTSP port of the test cameras, so that they are found again after a restart; any other if it is taken.
+const RTSP_PORT: u16 = 18_554;
+/// Ports that are tried for the page, from the configured one on.
+const PORTS: u16 = 100;
+/// Longest answer of the API that is read.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Runs the command.
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let loaded = load(&Input::from_process(Flags::take(arguments)));
+    let mut settings = match loaded.settings {
+        Ok(settings) => settings,
+        Err(errors) => {
+            complain(&format!("{errors}\n"));
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
+    let unset = |name: &str| loaded.entries.iter().any(|e| e.name == name && e.source == Source::Default);
+    keep_apart(&mut settings, &loaded.entries);
+    if unset("HELDAR_LOG") {
+        log::QUIET.clone_into(&mut settings.log.filter);
+    }
+    if let Err(error) = log::start(&settings.log) {
+        complain(&format!("{error}\n"));
+        return ExitCode::from(USAGE_ERROR);
+    }
+    let ports = if unset("HELDAR_API_PORT") { PORTS } else { 1 };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("no runtime: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(run(settings, ports))
+}
+
+/// Keeps the demo in its own folder and on this machine, whatever the environment and the settings file say about the
+/// server of this machine. Only flags are meant for the demo.
+fn keep_apart(settings: &mut Settings, entries: &[DoctorEntry]) {
+    let by_flag = |name: &str| entries.iter().any(|e| e.name == name && e.source == Source::Flag);
+    let storage = &mut settings.storage;
+    if !by_flag("HELDAR_DATA_DIR") {
+        storage.data_dir = PathBuf::from(FOLDER);
+    }
+    if !by_flag("HELDAR_RECORDINGS_DIR") {
+        storage.recordings_dir = storage.data_dir.join("recordings");
+    }
+    if !by_flag("HELDAR_CLIPS_DIR") {
+        storage.clips_dir = storage.data_dir.join("clips");
+    }
+    if !by_flag("HELDAR_DATABASE_URL") {
+        settings.database.target = DatabaseTarget::in_folder(&storage.data_dir);
+    }
+    if !by_flag("HELDAR_API_HOST") {
+        settings.api.bind = BindHost::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+}
+
+async fn run(settings: Settings, ports: u16) -> ExitCode {
+    let cameras = match cameras().await {
+        Ok(cameras) => cameras,
+        Err(error) => return serve::failed(&explain(&error)),
+    };
+    let (listeners, address) = match listen(settings.clone(), ports).await {
+        Ok(bound) => bound,
+        Err(error) => return serve::failed(&error),
+    };
+    let infos = cameras.cameras().to_vec();
+    let banner = banner(address, &cameras, &settings.storage.data_dir);
+    let code = serve::on(listeners, settings, move |app| {
+        let app = app.clone();
+        tokio::spawn(async move {
+            match register(&app, &infos).await {
+                Ok(()) => say(&banner),
+                Err(error) => complain(&format!("heldar: the test cameras cannot be registered: {error}\n")),
+            }
+        });
+    })
+    .await;
+    cameras.stop().await;
+    code
+}
+
+/// Starts the test cameras; draws their scene first if nobody has yet.
+async fn cameras() -> Result<Running, Error> {
+    let fault = FaultSpec::parse(FAULT).map_err(|error| Error::Option(error.to_string()))?;
+    let count = u32::try_from(CAMERAS.len()).unwrap_or(1);
+    let options =
+        Options { cameras: count, faults: vec![(Some(count), fault)], port: RTSP_PORT, ..Options::default() };
+    if !options.media_dir.exists() {
+        say("Drawing the scene for the test cameras, once; this takes up to a minute.\n");
+    }
+    match heldar_testcam::start(options.clone()).await {
+        Err(Error::Listen { .. }) => heldar_testcam::start(Options { port: 0, ..options }).await,
+        started => started,
+    }
+}
+
+/// Binds the configured port, or the next free one of so many.
+async fn listen(mut settings: Settings, ports: u16) -> Result<(Listeners, SocketAddr), String> {
+    let first = settings.api.port;
+    for port in (first..=u16::MAX).take(usize::from(ports)) {
+        settings.api.port = port;
+        let addresses = serve::addresses(&settings).await?;
+        match Listeners::bind(&addresses).await {
+            Ok(listeners) => {
+                let bound = listeners.addresses();
+                let address = *bound.first().ok_or("nothing is listened on")?;
+                return Ok((listeners, address));
+            }
+            Err(BindError::InUse(_)) if ports > 1 => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err(format!("no port from {first} on is free"))
+}
+
+fn banner(address: SocketAddr, cameras: &Running, folder: &Path) -> String {
+    let rtsp = cameras.cameras().first().map(|camera| camera.url.as_str()).unwrap_or_default();
+    let count = cameras.cameras().len();
+    format!(
+        "\nHeldar demo: open http://{address}/\n\n  {count} test cameras, the first at {rtsp}\n  the last one drops out \
+         for 25 s every 5 minutes, to show what a gap looks like\n  everything is kept in {}; Ctrl-C stops it\n\n",
+        folder.display()
+    )
+}
+
+/// Makes the API know the test cameras at the addresses that they have now.
+async fn register(app: &App, infos: &[CameraInfo]) -> Result<(), String> {
+    for ((id, name), info) in CAMERAS.iter().zip(infos) {
+        let path = format!("/api/v1/cameras/{id}");
+        let (status, known) = call(app, Method::GET, &path, None).await?;
+        let wanted = json!({ "main_stream_url": info.url, "sub_stream_url": info.sub_url });
+        let (status, answer) = match status {
+            StatusCode::NOT_FOUND => {
+                let mut body = wanted;
+                body["id"] = json!(id);
+                body["name"] = json!(name);
+                call(app, Method::POST, "/api/v1/cameras", Some(body)).await?
+            }
+            // The page may have changed everything else; without an account the masked address is the address.
+            StatusCode::OK if known["main_url_masked"] == info.url.as_str() => continue,
+            StatusCode::OK => call(app, Method::PATCH, &path, Some(wanted)).await?,
+            _ => (status, known),
+        };
+        if !status.is_success() {
+            return Err(format!("{id}: {status} {}", answer["error"].as_str().unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+/// One request of this machine.
+async fn call(
+    app: &App,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Result<(StatusCode, Value), String> {
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1");
+    let body = match body {
+        Some(value) => {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Body::from(value.to_string())
+        }
+        None => Body::empty(),
+    };
+    let request = request.body(body).map_err(|error| error.to_string())?;
+    let response = app.call(request, SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let status = response.status();
+    let body = http_body_util::Limited::new(response.into_body(), LONGEST_ANSWER);
+    let bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flags: &str, folder: &str, recordings: &str, database: &str) {
+        let flags = Flags::take(flags.split_whitespace().map(OsString::from));
+        let env = [
+            ("HELDAR_DATA_DIR", "/srv/real"),
+            ("HELDAR_RECORDINGS_DIR", "/srv/footage"),
+            ("HELDAR_DATABASE_URL", "postgres://localhost/real"),
+        ];
+        let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
+        let loaded = load(&Input { flags, env, files: &heldar_config::HostFiles });
+        let mut settings = loaded.settings.unwrap();
+        keep_apart(&mut settings, &loaded.entries);
+        assert_eq!(settings.storage.data_dir, Path::new(folder));
+        assert_eq!(settings.storage.recordings_dir, Path::new(recordings));
+        assert_eq!(settings.database.target, DatabaseTarget::parse(database).unwrap());
+    }
+
+    #[test]
+    fn only_flags_move_the_demo() {
+        let default = "sqlite:./data/demo/heldar.db";
+        check("", "./data/demo", "./data/demo/recordings", default);
+        check("--data-dir /x", "/x", "/x/recordings", "sqlite:/x/heldar.db");
+        check("--recordings-dir /r", "./data/demo", "/r", default);
+        check("--database-url sqlite:/y.db", "./data/demo", "./data/demo/recordings", "sqlite:/y.db");
+    }
+
+    #[test]
+    fn the_fault_is_one() {
+        assert!(FaultSpec::parse(FAULT).is_ok());
+    }
+}

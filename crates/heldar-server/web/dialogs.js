@@ -1,0 +1,98 @@
+// The two dialogs: adding a camera, with every refusal beside the field that it is about, and removing one.
+
+import { camera as path, post, remove } from './api.js';
+import { find, text } from './dom.js';
+
+/** Binds the dialog; `added(camera)` is called with the new one. */
+export function bindAdd(added) {
+  const dialog = find('add');
+  const form = find('add-form');
+  const open = () => {
+    form.reset();
+    showError(form, null);
+    dialog.showModal();
+  };
+  find('add-open').addEventListener('click', open);
+  find('add-first').addEventListener('click', open);
+  find('add-cancel').addEventListener('click', () => dialog.close());
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const given = Object.fromEntries(new FormData(form));
+    const lacking = missing(given);
+    showError(form, lacking);
+    if (lacking) return;
+    const submit = find('add-submit');
+    submit.disabled = true;
+    try {
+      const camera = await post('/api/v1/cameras', body(given));
+      dialog.close();
+      added(camera);
+    } catch (error) {
+      showError(form, error);
+    } finally {
+      submit.disabled = false;
+    }
+  });
+}
+
+function missing({ name, main_stream_url: url }) {
+  if (!name.trim()) return { field: 'name', text: 'Give the camera a name.' };
+  if (!url.trim()) return { field: 'main_stream_url', text: 'Where is its stream? The address begins with rtsp://.' };
+  return null;
+}
+
+function body({ name, main_stream_url: url, username, password }) {
+  const made = { name: name.trim(), main_stream_url: url.trim() };
+  if (username) made.username = username;
+  if (password) made.password = password;
+  return made;
+}
+
+/** Shows a refusal beside its field, or above all of them where it is about none. */
+function showError(form, error) {
+  let shown = false;
+  for (const field of form.querySelectorAll('input')) {
+    const wrong = field.parentElement.querySelector('.wrong');
+    const about = error !== null && error.field === field.name;
+    wrong.hidden = !about;
+    text(wrong, about ? error.text : '');
+    if (about) {
+      field.setAttribute('aria-invalid', 'true');
+      field.focus();
+      shown = true;
+    } else {
+      field.removeAttribute('aria-invalid');
+    }
+  }
+  const above = find('add-error');
+  above.hidden = error === null || shown;
+  text(above, above.hidden ? '' : error.text ?? String(error));
+}
+
+/** Binds the dialog; `chosen()` is the camera it is about, `removed(id)` is called when it is gone. */
+export function bindRemove(chosen, removed) {
+  const dialog = find('remove');
+  let id = '';
+  find('remove-open').addEventListener('click', () => {
+    const camera = chosen();
+    if (!camera) return;
+    id = camera.id;
+    find('remove-keep').checked = false;
+    find('remove-error').hidden = true;
+    text(find('remove-text'), `${camera.name} is no longer recorded, and what was recorded of it is deleted.`);
+    dialog.showModal();
+  });
+  find('remove-cancel').addEventListener('click', () => dialog.close());
+  find('remove-form').addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const query = find('remove-keep').checked ? { keep_recordings: true } : {};
+    try {
+      await remove(path(id, '', query));
+      dialog.close();
+      removed(id);
+    } catch (error) {
+      find('remove-error').hidden = false;
+      text(find('remove-error'), error.text ?? String(error));
+    }
+  });
+}

@@ -1,0 +1,483 @@
+// The player's engine: goes to any instant of a camera and keeps playing from there.
+//
+// Footage is played in windows, each a progressive MP4 of the server's (`video.mp4?from&to`) with the map between its media
+// time and wall time (`video.json`). Two video elements take turns: while one plays, the other loads what follows. Near the
+// newest footage windows are as short as what was recorded since; that is how playback follows it. Knows no page around the
+// two elements; says what happens by events: `change` for the state, `time` for the instant, `skip` for a hole passed.
+
+import { ApiError, camera as path, get, now } from './api.js';
+import { MediaMap } from './footage.js';
+import { iso, parse } from './time.js';
+
+/** Length of a window, and how much of it lies before the instant that was asked for, in milliseconds. */
+const WINDOW = 10 * 60_000;
+const BEFORE = 30_000;
+/** Distance of "latest" from the newest footage, and the distance that is caught up with. */
+const BEHIND = 6_000;
+const TOO_FAR_BEHIND = 20_000;
+/** A window that ends so close to now is followed by one that is being recorded. */
+const NEAR_NOW = 60_000;
+/** When the next window is prepared, in seconds before the end of this one: late near now, so that there is something. */
+const LEAD = 20;
+const LEAD_NEAR_NOW = 1.5;
+/** Shortest window that is worth a request while more is being recorded, and after waiting for it, to get a lead again. */
+const SHORTEST = 1_000;
+const SHORTEST_AFTER_WAIT = 4_000;
+/** Footage that ended so long ago is not being recorded any more. */
+const ENDED = 8_000;
+const RETRY = 700;
+
+const noFootage = (error) => error instanceof ApiError && error.code === 'no_footage';
+
+export class Player extends EventTarget {
+  camera = '';
+  /** `idle`, `loading`, `ready`, `waiting` (for footage to be recorded), `empty` (no footage at all), `failed`. */
+  phase = 'idle';
+  /** Why, when it failed. */
+  message = '';
+  speed = 1;
+  /** Whether it plays as soon as it can. */
+  playing = true;
+  /** Whether it stays with the newest footage. */
+  following = false;
+  muted = true;
+
+  #videos;
+  #front = 0;
+  #window = null;
+  #next = null;
+  #job = new AbortController();
+  #preparing = false;
+  #part = null;
+  #frame = { media: 0, length: 1 / 25 };
+  #caughtUpAt = 0;
+
+  constructor(first, second) {
+    super();
+    this.#videos = [first, second];
+    for (const video of this.#videos) {
+      video.muted = true;
+      video.addEventListener('ended', () => this.#isFront(video) && this.#advance());
+      video.addEventListener('error', () => this.#isFront(video) && video.getAttribute('src') && this.#broken());
+      video.addEventListener('seeked', () => this.#isFront(video) && this.#tell());
+      this.#watchFrames(video);
+    }
+    setInterval(() => this.#turn(), 100);
+  }
+
+  /** The instant on screen; NaN when there is none. */
+  get wall() {
+    return this.#window ? this.#window.map.wallOf(this.#video.currentTime) : NaN;
+  }
+
+  get #video() {
+    return this.#videos[this.#front];
+  }
+
+  #isFront(video) {
+    return video === this.#video;
+  }
+
+  /** Goes to an instant. Where nothing was recorded it goes on to the next footage; with `direction` -1, back to the last. */
+  async seek(instant, { camera = this.camera, direction = 1 } = {}) {
+    this.following = false;
+    const loaded = camera === this.camera && (this.phase === 'ready' || this.phase === 'waiting');
+    if (loaded && this.#window.map.spans(instant)) {
+      const media = this.#window.map.mediaOf(instant, direction);
+      if (media !== null) {
+        this.#show(media);
+        return;
+      }
+    }
+    await this.#load(camera, (signal) => this.#find(camera, instant, direction, signal));
+  }
+
+  /** Goes to the newest footage and stays with it. */
+  async latest(camera = this.camera) {
+    this.playing = true;
+    this.speed = 1;
+    await this.#load(camera, async (signal) => {
+      const newest = await newestFootage(camera, signal);
+      return newest === null ? null : this.#find(camera, newest - BEHIND, 1, signal);
+    });
+    this.following = this.phase === 'ready' || this.phase === 'empty';
+    this.#changed();
+  }
+
+  /** Tries again what failed. */
+  retry() {
+    const { wall, following } = this;
+    if (following || Number.isNaN(wall)) return this.latest();
+    this.#window = null;
+    return this.seek(wall);
+  }
+
+  jump(seconds) {
+    if (this.#window) this.seek(this.wall + seconds * 1000, { direction: Math.sign(seconds) });
+  }
+
+  /** Shows the next picture or, with -1, the one before. */
+  step(direction) {
+    if (!this.#window || this.phase !== 'ready') return;
+    this.pause();
+    const { media, length } = this.#frame;
+    // The middle of a picture is never mistaken for its neighbour.
+    const target = media + length * (direction > 0 ? 1.5 : -0.5);
+    const video = this.#video;
+    if (target >= 0 && target < video.duration) video.currentTime = target;
+    else this.seek(this.wall + direction * length * 1000, { direction });
+  }
+
+  play() {
+    this.playing = true;
+    if (this.phase === 'ready') this.#start(this.#video);
+    this.#changed();
+  }
+
+  pause() {
+    this.playing = false;
+    this.following = false;
+    this.#video.pause();
+    this.#changed();
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  setSpeed(speed) {
+    this.speed = speed;
+    if (speed !== 1) this.following = false;
+    this.#video.playbackRate = speed;
+    this.#changed();
+  }
+
+  setMuted(muted) {
+    this.muted = muted;
+    for (const video of this.#videos) video.muted = muted;
+    this.#changed();
+  }
+
+  // Finding footage
+
+  /** The window to play an instant from, and the media time to begin at; `null` when the camera has no footage. */
+  async #find(camera, instant, direction, signal) {
+    const ahead = direction >= 0;
+    const from = instant - (ahead ? BEFORE : WINDOW - BEFORE);
+    const window = await this.#plan(camera, from, from + WINDOW, instant, signal);
+    const media = window?.map.mediaOf(instant, direction) ?? null;
+    if (media !== null) return { window, media };
+    const near = (await nearest(camera, instant, direction, signal)) ?? (await nearest(camera, instant, -direction, signal));
+    if (near === null) return null;
+    const start = near >= instant ? near : near - BEHIND;
+    const there = await this.#plan(camera, near >= instant ? near : near - BEFORE, near + WINDOW, start, signal);
+    return there ? { window: there, media: there.map.mediaOf(start) ?? 0 } : null;
+  }
+
+  /** What the server can show between two instants, around one of them; `null` when that is nothing. */
+  async #plan(camera, from, to, around, signal) {
+    let answer;
+    try {
+      answer = await get(path(camera, '/video.json', { from: iso(from), to: iso(to) }), { signal });
+    } catch (error) {
+      if (noFootage(error)) return null;
+      throw error;
+    }
+    const parts = answer.parts.map((part) => ({
+      media: part.media_start_seconds,
+      start: parse(part.start),
+      end: parse(part.end),
+      codec: part.codec_string,
+    }));
+    if (!parts.length) return null;
+    const map = new MediaMap(parts).alike(around);
+    // With both ends on footage that is there, the bytes stay the same while more is recorded.
+    const bounds = { from: iso(map.start), to: iso(map.end) };
+    return { camera, map, url: path(camera, '/video.mp4', bounds), codec: map.parts[0].codec, mended: false };
+  }
+
+  // Showing it
+
+  async #load(camera, find) {
+    this.#job.abort();
+    const job = (this.#job = new AbortController());
+    const changed = camera !== this.camera;
+    this.camera = camera;
+    this.#setNext(null);
+    this.#become('loading');
+    if (changed) this.#clear();
+    try {
+      const found = await find(job.signal);
+      if (job.signal.aborted) return;
+      if (found) await this.#open(found.window, found.media, job.signal);
+      else {
+        this.#clear();
+        this.#become('empty');
+      }
+    } catch (error) {
+      if (!job.signal.aborted) this.#fail(error.text ?? String(error.message ?? error));
+    }
+  }
+
+  async #open(window, media, signal) {
+    if (!canPlay(window.codec)) {
+      this.#clear();
+      this.#fail(`This browser does not play ${codecName(window.codec)}. The footage is there: export it, or use another browser.`);
+      return;
+    }
+    const video = this.#video;
+    this.#window = window;
+    this.#part = null;
+    this.#give(video, window.url);
+    await once(video, 'loadedmetadata', signal);
+    if (media > 0.01) {
+      video.currentTime = Math.min(media, Math.max(0, video.duration - 0.05));
+      await once(video, 'seeked', signal);
+    }
+    if (signal.aborted) return;
+    this.#become('ready');
+    if (this.playing) this.#start(video);
+    this.#tell();
+  }
+
+  #show(media) {
+    const video = this.#video;
+    this.#part = null;
+    video.currentTime = Math.min(media, Math.max(0, video.duration - 0.05));
+    if (this.playing) this.#start(video);
+    this.#become('ready');
+  }
+
+  #give(video, url) {
+    video.defaultPlaybackRate = this.speed;
+    video.playbackRate = this.speed;
+    video.src = url;
+  }
+
+  #start(video) {
+    video.playbackRate = this.speed;
+    video.play().catch((error) => {
+      // A load that replaced this one is no refusal.
+      if (error.name !== 'NotAllowedError') return;
+      this.playing = false;
+      this.#changed();
+    });
+  }
+
+  #clear() {
+    this.#window = null;
+    this.#part = null;
+    this.#videos.forEach(drop);
+    this.#tell();
+  }
+
+  // Going on
+
+  /** Ten times a second: tells the time and prepares what follows. */
+  #turn() {
+    if (!this.#window) return;
+    if (this.phase === 'waiting') {
+      this.#prepare();
+      return;
+    }
+    if (this.phase !== 'ready' || this.#video.paused) return;
+    this.#tell();
+    const left = (this.#video.duration - this.#video.currentTime) / this.speed;
+    const recent = now() - this.#window.map.end < NEAR_NOW;
+    if (left < (recent ? LEAD_NEAR_NOW : LEAD)) this.#prepare();
+    this.#catchUp();
+  }
+
+  /** Loads the next window into the element behind; once there is one. */
+  async #prepare() {
+    if (this.#preparing || this.#next) return;
+    this.#preparing = true;
+    const { signal } = this.#job;
+    const { map, camera } = this.#window;
+    try {
+      let window = await this.#plan(camera, map.end, map.end + WINDOW, map.end, signal);
+      if (!window) {
+        const near = await nearest(camera, map.end + 1, 1, signal);
+        if (near !== null && near > map.end) window = await this.#plan(camera, near, near + WINDOW, near, signal);
+      }
+      if (signal.aborted) return;
+      if (window && canPlay(window.codec) && this.#worthIt(window.map)) {
+        this.#setNext(window);
+        if (this.phase === 'waiting') this.#advance();
+      } else {
+        await pause(RETRY);
+      }
+    } catch {
+      // The server may be restarting; the footage is not lost by asking again.
+      await pause(RETRY * 3);
+    } finally {
+      this.#preparing = false;
+    }
+  }
+
+  #worthIt(map) {
+    const shortest = this.phase === 'waiting' ? SHORTEST_AFTER_WAIT : SHORTEST;
+    return map.end - map.start >= shortest || now() - map.end > ENDED;
+  }
+
+  #setNext(window) {
+    this.#next = window;
+    const behind = this.#videos[1 - this.#front];
+    if (window) this.#give(behind, window.url);
+    else drop(behind);
+  }
+
+  /** The window has been played to its end. */
+  #advance() {
+    const next = this.#next;
+    if (!next) {
+      if (this.speed > 1 && now() - this.#window.map.end < NEAR_NOW) this.setSpeed(1);
+      this.#become('waiting');
+      return;
+    }
+    const old = this.#video;
+    const video = this.#videos[1 - this.#front];
+    const hole = { start: this.#window.map.end, end: next.map.start };
+    this.#front = 1 - this.#front;
+    this.#window = next;
+    this.#next = null;
+    this.#part = null;
+    this.#become('ready');
+    if (this.playing) this.#start(video);
+    if (hole.end - hole.start > 1000) this.#skipped(hole);
+    // The last picture stays until the first one is there.
+    const swap = () => this.#isFront(video) && drop(old);
+    if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) requestAnimationFrame(swap);
+    else video.addEventListener('loadeddata', swap, { once: true });
+  }
+
+  /** Followed footage can get away, as while the page was not looked at. */
+  async #catchUp() {
+    if (!this.following || now() - this.wall < TOO_FAR_BEHIND || now() - this.#caughtUpAt < 5000) return;
+    this.#caughtUpAt = now();
+    const newest = await newestFootage(this.camera, this.#job.signal).catch(() => null);
+    if (this.following && newest !== null && newest - this.wall > TOO_FAR_BEHIND) this.latest();
+  }
+
+  /** The element gave up: the window holds something it cannot take. Goes on behind it, once for each window. */
+  async #broken() {
+    const window = this.#window;
+    if (!window || this.phase === 'failed') return;
+    const { wall } = this;
+    const reason = this.#video.error?.message || 'The footage cannot be played.';
+    if (window.mended) {
+      this.#fail(reason);
+      return;
+    }
+    await this.#load(this.camera, async (signal) => {
+      // Pictures change their form only where a segment begins.
+      const query = { from: iso(wall), to: iso(wall + WINDOW), limit: 2 };
+      const segments = await get(path(window.camera, '/segments', query), { signal });
+      const starts = segments.map((segment) => parse(segment.start_time));
+      const start = starts.find((each) => each > wall + 1);
+      const found = start === undefined ? null : await this.#plan(window.camera, start, start + WINDOW, start, signal);
+      if (!found) throw new Error(reason);
+      return { window: { ...found, mended: true }, media: 0 };
+    });
+  }
+
+  // Telling
+
+  #become(phase) {
+    this.phase = phase;
+    this.message = '';
+    this.#changed();
+  }
+
+  #fail(message) {
+    this.phase = 'failed';
+    this.message = message;
+    this.#changed();
+  }
+
+  #changed() {
+    this.#videos.forEach((video, index) => video.classList.toggle('front', index === this.#front && this.#window !== null));
+    this.dispatchEvent(new Event('change'));
+  }
+
+  #tell() {
+    const { wall } = this;
+    if (this.#window) {
+      const part = this.#window.map.partAt(this.#video.currentTime);
+      if (this.#part && part !== this.#part && part.start > this.#part.end + 1000 && !this.#video.seeking) {
+        this.#skipped({ start: this.#part.end, end: part.start });
+      }
+      this.#part = part;
+    }
+    this.dispatchEvent(new CustomEvent('time', { detail: wall }));
+  }
+
+  #skipped(hole) {
+    this.dispatchEvent(new CustomEvent('skip', { detail: hole }));
+  }
+
+  /** Knows which picture is on screen and how long one lasts. */
+  #watchFrames(video) {
+    if (!video.requestVideoFrameCallback) return;
+    const seen = (_now, { mediaTime }) => {
+      if (this.#isFront(video)) {
+        const since = mediaTime - this.#frame.media;
+        this.#frame.media = mediaTime;
+        if (since > 0.004 && since < 0.5 && !video.seeking && this.speed <= 1) this.#frame.length = since;
+      }
+      video.requestVideoFrameCallback(seen);
+    };
+    video.requestVideoFrameCallback(seen);
+  }
+}
+
+/** End of a camera's newest footage; `null` when there is none. */
+async function newestFootage(camera, signal) {
+  const segments = await get(path(camera, '/segments', { limit: 1 }), { signal });
+  return segments.length ? parse(segments[segments.length - 1].end_time) : null;
+}
+
+/** The instant with footage that is nearest on one side of another; `null` when there is none on that side. */
+async function nearest(camera, instant, direction, signal) {
+  const bound = direction >= 0 ? { from: iso(instant) } : { to: iso(instant) };
+  const { ranges } = await get(path(camera, '/timeline', bound), { signal });
+  if (!ranges.length) return null;
+  return direction >= 0
+    ? Math.max(instant, parse(ranges[0].start))
+    : Math.min(instant, parse(ranges[ranges.length - 1].end));
+}
+
+function canPlay(codec) {
+  return !codec || document.createElement('video').canPlayType(`video/mp4; codecs="${codec}"`) !== '';
+}
+
+function codecName(codec) {
+  if (/^(hvc1|hev1)/.test(codec)) return 'H.265';
+  return /^av01/.test(codec) ? 'AV1' : codec;
+}
+
+function drop(video) {
+  if (!video.getAttribute('src')) return;
+  video.removeAttribute('src');
+  video.load();
+}
+
+/** Resolves with an event of an element; rejects when the element fails or the wait is cancelled. */
+function once(video, name, signal) {
+  return new Promise((resolve, reject) => {
+    const done = (settle) => (value) => {
+      video.removeEventListener(name, resolved);
+      video.removeEventListener('error', failed);
+      signal.removeEventListener('abort', failed);
+      settle(value);
+    };
+    const resolved = done(resolve);
+    const failed = done(() => reject(new Error(video.error?.message || 'The footage cannot be played.')));
+    video.addEventListener(name, resolved);
+    video.addEventListener('error', failed);
+    signal.addEventListener('abort', failed);
+  });
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

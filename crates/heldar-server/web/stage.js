@@ -1,0 +1,125 @@
+// The player as people see it: screen, clock, controls and keys. What playing means is the engine's (player.js).
+
+import { attribute, find, text, toast } from './dom.js';
+import { Player } from './player.js';
+import { clock, day, fromField, span, toField, when } from './time.js';
+
+const SPEEDS = [0.5, 1, 2, 4, 8];
+
+/** Binds the controls to a new player and returns it. `names` gives the name of a camera. */
+export function makeStage(names) {
+  const player = new Player(find('video-a'), find('video-b'));
+  const click = (id, act) => find(id).addEventListener('click', act);
+  click('play', () => player.toggle());
+  click('back', () => player.jump(-10));
+  click('on', () => player.jump(10));
+  click('frame-back', () => player.step(-1));
+  click('frame-on', () => player.step(1));
+  click('latest', () => player.latest());
+  click('sound', () => player.setMuted(!player.muted));
+  click('full', fullScreen);
+  find('screen').addEventListener('click', (event) => {
+    if (event.target instanceof HTMLVideoElement) player.toggle();
+  });
+  find('notice').addEventListener('click', () => player.phase === 'failed' && player.retry());
+  find('speed').addEventListener('change', (event) => player.setSpeed(Number(event.target.value)));
+  bindGoTo(player);
+  document.addEventListener('keydown', (event) => key(player, event));
+  player.addEventListener('change', () => show(player, names));
+  player.addEventListener('time', (event) => showTime(event.detail));
+  player.addEventListener('skip', ({ detail: { start, end } }) => {
+    toast(`Nothing was recorded from ${when(start)} to ${when(end)} (${span((end - start) / 1000)}).`);
+  });
+  return player;
+}
+
+/** Makes an instant the one that "Go" would go to, unless somebody is typing another. */
+export function offerTime(instant) {
+  const field = find('goto-time');
+  if (document.activeElement !== field && !Number.isNaN(instant)) field.value = toField(instant);
+}
+
+function bindGoTo(player) {
+  find('goto').addEventListener('submit', (event) => {
+    event.preventDefault();
+    const instant = fromField(find('goto-time').value);
+    if (!Number.isNaN(instant)) player.seek(instant);
+    find('goto-time').blur();
+  });
+}
+
+function fullScreen() {
+  // A browser that refuses says so by staying as it is.
+  if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+  else find('screen').requestFullscreen?.().catch(() => {});
+}
+
+function show(player, names) {
+  const ready = player.phase === 'ready';
+  const playing = player.playing && (ready || player.phase === 'waiting' || player.phase === 'loading');
+  find('play-icon').setAttribute('href', playing ? '#i-pause' : '#i-play');
+  attribute(find('play'), 'aria-label', playing ? 'Pause' : 'Play');
+  find('speed').value = String(player.speed);
+  attribute(find('latest'), 'aria-pressed', String(player.following));
+  find('sound-icon').setAttribute('href', player.muted ? '#i-muted' : '#i-sound');
+  attribute(find('sound'), 'aria-pressed', String(!player.muted));
+  for (const id of ['back', 'on', 'frame-back', 'frame-on', 'play']) find(id).disabled = Number.isNaN(player.wall);
+  text(find('screen-camera'), player.camera ? names(player.camera) : '');
+  const notice = find('notice');
+  text(notice, noticeText(player));
+  find('screen').dataset.phase = player.phase;
+  notice.classList.toggle('clickable', player.phase === 'failed');
+}
+
+function noticeText({ phase, message }) {
+  switch (phase) {
+    case 'loading':
+      return 'Loading…';
+    case 'waiting':
+      return 'Waiting for more footage…';
+    case 'empty':
+      return 'Nothing has been recorded yet.';
+    case 'failed':
+      return `${message} Click to try again.`;
+    case 'idle':
+      return 'Pick a camera or a time.';
+    default:
+      return '';
+  }
+}
+
+function showTime(instant) {
+  const none = Number.isNaN(instant);
+  text(find('clock-time'), none ? '--:--:--' : clock(instant, { tenths: true }));
+  text(find('clock-day'), none ? '' : day(instant));
+  offerTime(instant);
+}
+
+/** Keys of the player; those that a focused field or slider needs stay its own. */
+function key(player, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+  const { target } = event;
+  if (target instanceof HTMLElement && target.matches('input, select, textarea')) return;
+  const slider = target instanceof HTMLElement && target.getAttribute('role') === 'slider';
+  const button = target instanceof HTMLElement && target.matches('button, a');
+  const act = {
+    ' ': () => !button && player.toggle(),
+    ArrowLeft: () => !slider && player.jump(-10),
+    ArrowRight: () => !slider && player.jump(10),
+    ',': () => player.step(-1),
+    '.': () => player.step(1),
+    '+': () => speedBy(player, 1),
+    '-': () => speedBy(player, -1),
+    i: () => find('mark-in').click(),
+    o: () => find('mark-out').click(),
+    l: () => player.latest(),
+    m: () => player.setMuted(!player.muted),
+    f: fullScreen,
+  }[event.key];
+  if (act && act() !== false) event.preventDefault();
+}
+
+function speedBy(player, direction) {
+  const next = SPEEDS[SPEEDS.indexOf(player.speed) + direction];
+  if (next) player.setSpeed(next);
+}

@@ -1,0 +1,121 @@
+//! Connections to a SQLite file. Every call blocks: the writer and the checkpointer have threads of their own, reads
+//! run on threads for blocking work.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Connection, OpenFlags};
+
+use super::{Arg, Command, Row, without_nul};
+use crate::error::StoreError;
+
+/// How long a write waits for a lock on the database file that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a SQLite connection is for; decides its memory and whether it may make the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SqliteUse {
+    /// The first one: makes the file if there is none.
+    Create,
+    /// The writer or the checkpointer of an existing file. A file that vanished is not made anew.
+    Write,
+    /// A reader.
+    Read,
+}
+
+/// A connection to a SQLite file.
+pub(crate) struct SqliteConn(Connection);
+
+impl SqliteConn {
+    /// Opens a connection.
+    ///
+    /// Automatic checkpoints are off on every connection: the checkpointer runs beside the commits. The log is cut to
+    /// what it holds when it starts anew, so that its file length is its true size.
+    pub(crate) fn open(path: &Path, purpose: SqliteUse) -> Result<Self, StoreError> {
+        let access = match purpose {
+            SqliteUse::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            SqliteUse::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            SqliteUse::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        // Each connection is used by one thread at a time.
+        let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        conn.set_prepared_statement_cache_capacity(64);
+        conn.execute_batch(match purpose {
+            // The vacuum mode has to be set before anything is written to a new file.
+            SqliteUse::Create | SqliteUse::Write => {
+                "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;
+                 PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 0; PRAGMA cache_size = -2048"
+            }
+            SqliteUse::Read => "PRAGMA cache_size = -512",
+        })?;
+        Ok(SqliteConn(conn))
+    }
+
+    /// Runs a statement; the number of rows that it changed.
+    pub(crate) fn execute(&mut self, command: &Command) -> Result<u64, StoreError> {
+        let mut statement = self.0.prepare_cached(&command.text)?;
+        bind(&mut statement, &command.args)?;
+        Ok(statement.raw_execute()? as u64)
+    }
+
+    /// Runs a statement and collects its rows.
+    pub(crate) fn rows(&mut self, command: &Command) -> Result<Vec<Row>, StoreError> {
+        let mut statement = self.0.prepare_cached(&command.text)?;
+        bind(&mut statement, &command.args)?;
+        let columns = statement.column_count();
+        let mut found = statement.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let values: Result<Box<[Value]>, rusqlite::Error> = (0..columns).map(|at| row.get(at)).collect();
+            rows.push(Row::Sqlite(values?));
+        }
+        Ok(rows)
+    }
+
+    /// Runs statements that have no values and whose rows are of no interest.
+    pub(crate) fn script(&mut self, text: &str) -> Result<(), StoreError> {
+        Ok(self.0.execute_batch(text)?)
+    }
+
+    /// Checks that a statement is one.
+    #[cfg(test)]
+    pub(crate) fn prepare(&mut self, text: &str) -> Result<(), StoreError> {
+        self.0.prepare(text)?;
+        Ok(())
+    }
+
+    /// Ends the connection in order.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        self.0.close().map_err(|(_conn, error)| error.into())
+    }
+}
+
+/// Binds values by the number behind the `$`: SQLite itself numbers such places by their first appearance.
+fn bind(statement: &mut CachedStatement<'_>, args: &[Arg]) -> Result<(), StoreError> {
+    for place in 1..=statement.parameter_count() {
+        let number =
+            statement.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let arg = number.and_then(|number| args.get(number.checked_sub(1)?));
+        let arg = arg.ok_or_else(|| {
+            StoreError::new(crate::ErrorKind::Internal, "a statement has a place that no value is given for")
+        })?;
+        if let Arg::Text(text) = arg {
+            without_nul(text.as_deref())?;
+        }
+        statement.raw_bind_parameter(place, arg)?;
+    }
+    Ok(())
+}
+
+impl ToSql for Arg {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Arg::Int(Some(value)) => ValueRef::Integer(*value),
+            Arg::Text(Some(value)) => ValueRef::Text(value.as_bytes()),
+            Arg::Blob(value) => ValueRef::Blob(value),
+            Arg::Int(None) | Arg::Text(None) => ValueRef::Null,
+        }))
+    }
+}
