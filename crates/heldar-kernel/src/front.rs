@@ -14,9 +14,9 @@ use heldar_config::{
     ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, client_of, counts_as_local,
     origin_verdict,
 };
-use heldar_http::metrics::{HttpMetrics, Registry};
+use heldar_http::metrics::HttpMetrics;
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Lifecycle, Pages,
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Pages,
     Resolver, Scheme, Via,
 };
 
@@ -114,13 +114,8 @@ impl Resolver for OpenAccess {
 ///
 /// # Errors
 /// A defective route table; a defect of the program.
-pub fn app(
-    kernel: &Arc<Kernel>,
-    registry: &Registry,
-    lifecycle: Arc<Lifecycle>,
-    pages: Option<Arc<dyn Pages>>,
-) -> Result<App, BuildError> {
-    let panics = registry.counter("heldar_panics_total", "Panics caught.");
+pub fn app(kernel: &Arc<Kernel>, pages: Option<Arc<dyn Pages>>) -> Result<App, BuildError> {
+    let panics = kernel.metrics.counter("heldar_panics_total", "Panics caught.");
     let config = AppConfig {
         resolver: Arc::new(OpenAccess {
             open: kernel.settings.access.open,
@@ -128,9 +123,9 @@ pub fn app(
         }),
         edge: Arc::new(ConfiguredEdge { api: kernel.settings.api.clone() }),
         pages,
-        lifecycle,
+        lifecycle: kernel.lifecycle.clone(),
         clock: Arc::new(kernel.clock),
-        metrics: Arc::new(HttpMetrics::new(registry, panics)),
+        metrics: Arc::new(HttpMetrics::new(&kernel.metrics, panics)),
         requests_per_source: 256,
     };
     api::routes().build(kernel.clone(), config)

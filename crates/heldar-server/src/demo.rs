@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use heldar_config::{BindHost, DatabaseTarget, DoctorEntry, Flags, Input, Settings, Source, load};
 use heldar_http::{App, BindError, Listeners};
+use heldar_kernel::health::Configuration;
 use heldar_testcam::fault::FaultSpec;
 use heldar_testcam::{CameraInfo, Error, Options, Running};
 use http_body_util::BodyExt as _;
@@ -97,7 +98,9 @@ async fn run(settings: Settings, ports: u16) -> ExitCode {
     };
     let infos = cameras.cameras().to_vec();
     let banner = banner(address, &cameras, &settings.storage.data_dir);
-    let code = serve::on(listeners, settings, move |app| {
+    // The variables do not tell what the demo makes of them.
+    let configuration = Configuration::default();
+    let code = serve::on(listeners, settings, configuration, move |app| {
         let app = app.clone();
         tokio::spawn(async move {
             match register(&app, &infos).await {

@@ -97,7 +97,9 @@ mod tests {
         for forbidden in [" style=", "<style", " onclick=", " onload=", "javascript:"] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
-        assert!(page.split("<script").skip(1).all(|rest| rest.contains("src=") && rest.contains("></script>")));
+        assert!(
+            page.split("<script").skip(1).all(|rest| rest.contains("src=") && rest.contains("></script>"))
+        );
         for (file, ..) in FILES {
             let names = between(text(file), "://", '"').filter(|rest| !rest.starts_with("www.w3.org/"));
             let outside: Vec<&str> = names.filter(|rest| rest.starts_with(char::is_alphabetic)).collect();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heldar_config::{Flags, Input, Level, Settings, load};
-use heldar_http::metrics::Registry;
-use heldar_http::{App, AppSlot, Lifecycle, Limits, Listeners, Phase, serve};
+use heldar_http::{App, AppSlot, Limits, Listeners, Phase, serve};
 use heldar_kernel::front;
+use heldar_kernel::health::Configuration;
 use heldar_kernel::kernel::Kernel;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +19,7 @@ use crate::{USAGE_ERROR, complain, log};
 /// Runs the command.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let loaded = load(&Input::from_process(Flags::take(arguments)));
+    let configuration = Configuration::from(&loaded);
     let settings = match loaded.settings {
         Ok(settings) => settings,
         Err(errors) => {
@@ -40,31 +41,35 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(run(settings))
+    runtime.block_on(run(settings, configuration))
 }
 
-async fn run(settings: Settings) -> ExitCode {
+async fn run(settings: Settings, configuration: Configuration) -> ExitCode {
     let addresses = match addresses(&settings).await {
         Ok(addresses) => addresses,
         Err(error) => return failed(&error),
     };
     match Listeners::bind(&addresses).await {
-        Ok(listeners) => on(listeners, settings, |_| {}).await,
+        Ok(listeners) => on(listeners, settings, configuration, |_| {}).await,
         Err(error) => failed(&error.to_string()),
     }
 }
 
 /// Serves on bound sockets until told to stop, then stops in order. `ready` gets the application once it answers.
-pub(crate) async fn on(listeners: Listeners, settings: Settings, ready: impl FnOnce(&App)) -> ExitCode {
+pub(crate) async fn on(
+    listeners: Listeners,
+    settings: Settings,
+    configuration: Configuration,
+    ready: impl FnOnce(&App),
+) -> ExitCode {
     let bound = listeners.addresses();
     let limits = Limits { connections: settings.api.max_connections, ..Limits::default() };
     let kernel = match Kernel::start(settings).await {
         Ok(kernel) => kernel,
         Err(error) => return failed(&error.to_string()),
     };
-    let registry = Registry::new();
-    let lifecycle = Arc::new(Lifecycle::new(Phase::Running));
-    let app = match front::app(&kernel, &registry, lifecycle.clone(), Some(Arc::new(BuiltIn))) {
+    kernel.health.configured(configuration);
+    let app = match front::app(&kernel, Some(Arc::new(BuiltIn))) {
         Ok(app) => app,
         Err(error) => return failed(&error.to_string()),
     };
@@ -72,7 +77,7 @@ pub(crate) async fn on(listeners: Listeners, settings: Settings, ready: impl FnO
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     }
     ready(&app);
-    let stopping = lifecycle.clone();
+    let stopping = kernel.lifecycle.clone();
     serve(listeners, AppSlot::new(app), limits, async move {
         told_to_stop().await;
         stopping.set(Phase::ShuttingDown);

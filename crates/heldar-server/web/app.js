@@ -27,6 +27,8 @@ const page = {
   length: 60 * MINUTE,
   from: null,
   started: false,
+  /** Whether the length of the timeline has been chosen, by somebody or by how much footage there is. */
+  lengthChosen: false,
 };
 
 const chosen = () => page.cameras.find((camera) => camera.id === page.selected);
@@ -124,6 +126,14 @@ function setLength(minutes) {
   moved();
 }
 
+/** A server that has begun a few minutes ago is shown from near. */
+function fitLength(found) {
+  const starts = found.flatMap(({ ranges }) => (ranges.length ? [ranges[0].start] : []));
+  if (page.lengthChosen || !starts.length) return;
+  page.lengthChosen = true;
+  if (Math.min(...starts) > now() - 12 * MINUTE) setLength(15);
+}
+
 function moved() {
   showWindow();
   strips.now();
@@ -137,7 +147,9 @@ find('now').addEventListener('click', () => {
 });
 find('spans').addEventListener('click', (event) => {
   const { minutes } = event.target.dataset;
-  if (minutes) setLength(Number(minutes));
+  if (!minutes) return;
+  page.lengthChosen = true;
+  setLength(Number(minutes));
 });
 find('goto').addEventListener('submit', () => {
   // What one went to should be in sight.
@@ -209,7 +221,9 @@ const strips = poll(
       const { from, to } = bounds();
       const query = new URLSearchParams({ from: iso(from), to: iso(Math.min(to, now())), resolution: '0' });
       const answer = await get(`/api/v1/timeline?${query}`);
-      timeline.setCoverage(new Map(answer.cameras.map((camera) => [camera.camera_id, coverage(camera)])));
+      const found = new Map(answer.cameras.map((camera) => [camera.camera_id, coverage(camera)]));
+      timeline.setCoverage(found);
+      fitLength([...found.values()]);
       showWindow();
     }),
   () => (page.from !== null || page.length > 6 * 60 * MINUTE ? SLOW_STRIP_MS : STRIP_MS),

@@ -63,12 +63,6 @@ export class MediaMap {
     return Math.min(part.end, Math.max(part.start, part.start + (media - part.media) * 1000));
   }
 
-  /** Whether the file shows this instant. */
-  shows(instant) {
-    const part = this.parts[firstWhere(this.parts, (each) => each.end > instant)];
-    return part !== undefined && part.start <= instant;
-  }
-
   /** Whether the file begins at or before an instant and goes on behind it, be there a hole or not. */
   spans(instant) {
     return !this.empty && this.start <= instant && instant < this.end;

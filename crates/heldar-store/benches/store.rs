@@ -291,7 +291,7 @@ async fn main() {
     let minutes = fill(&world, segments, begun).await;
     let used = world.store.size().await.unwrap().used_bytes - before;
     println!("{:.0} bytes of database for a segment", used as f64 / (minutes * CAMERAS) as f64);
-    append_events(&world, 50_000).await;
+    append_events(&world, 200_000).await;
     read(&world, minutes).await;
     println!("resident memory {:.1} MiB", usage().1);
     world.store.close().await;

@@ -45,7 +45,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
         "/api/v1/sites/{id}",
         Access::filter(read),
         one,
-        Doc::new("getSite", "sites", "Show a site").json::<Site>(200, "The site."),
+        Doc::new("getOneSite", "sites", "Show a site").json::<Site>(200, "The site."),
     );
     table.add(
         Method::PATCH,

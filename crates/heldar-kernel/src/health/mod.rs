@@ -40,8 +40,6 @@ const CHECK: Duration = Duration::from_secs(5);
 pub struct Health {
     /// The way to ask the recordings folder for its state.
     pub gate: DiskGate,
-    /// Starts of oldest segments.
-    pub oldest: Oldest,
     /// Restarts of background tasks.
     pub restarts: Arc<Family<Counter, 1>>,
     watch: Arc<DiskWatch>,
@@ -59,7 +57,6 @@ impl Health {
             registry.counters("heldar_task_restarts_total", "Background tasks started again.", ["task"]);
         Health {
             gate: DiskGate::default(),
-            oldest: Oldest::default(),
             restarts,
             watch,
             meters: Meters::new(registry),

@@ -82,13 +82,13 @@ impl Readiness {
 
 /// Since when each camera has been wanted without a break.
 #[derive(Clone, Debug, Default)]
-pub struct WantedSince {
+pub(super) struct WantedSince {
     since: BTreeMap<CameraId, MonoTime>,
 }
 
 impl WantedSince {
     /// Takes the states as they are now.
-    pub fn update(&mut self, now: Now, views: &[(CameraId, StatusView)]) {
+    pub(super) fn update(&mut self, now: Now, views: &[(CameraId, StatusView)]) {
         let wanted = |camera: &CameraId| views.iter().any(|(id, view)| id == camera && is_wanted(view));
         self.since.retain(|camera, _| wanted(camera));
         for (camera, _) in views.iter().filter(|(_, view)| is_wanted(view)) {
@@ -97,7 +97,7 @@ impl WantedSince {
     }
 
     /// Share of the cameras wanted for long enough that truly write, in percent with one decimal; 100 when there are none.
-    pub fn recording_percent(&self, now: Now, views: &[(CameraId, StatusView)]) -> f64 {
+    pub(super) fn recording_percent(&self, now: Now, views: &[(CameraId, StatusView)]) -> f64 {
         let settled = |camera| self.since.get(camera).is_some_and(|since| now.mono - *since >= SETTLED);
         let counted: Vec<&StatusView> =
             views.iter().filter(|(camera, _)| settled(camera)).map(|(_, view)| view).collect();
@@ -115,7 +115,7 @@ pub fn is_wanted(view: &StatusView) -> bool {
 }
 
 /// The share that records against the share that has to.
-pub fn quorum(recording_percent: f64, required: Option<f64>) -> Verdict {
+pub(super) fn quorum(recording_percent: f64, required: Option<f64>) -> Verdict {
     match required {
         None => Verdict::Off,
         Some(required) => Verdict::of(recording_percent >= required.min(100.0)),
@@ -125,7 +125,7 @@ pub fn quorum(recording_percent: f64, required: Option<f64>) -> Verdict {
 /// The recorder: it lives, and of the wanted streams that receive pictures at least one gets them to the disk.
 ///
 /// One stream whose pictures cannot be stored is that camera's trouble; when it is all of them, it is the recorder's.
-pub fn recorder(now: Now, stall: Micros, views: &[(CameraId, StatusView)]) -> Verdict {
+pub(super) fn recorder(now: Now, stall: Micros, views: &[(CameraId, StatusView)]) -> Verdict {
     let wanted: Vec<&StatusView> = views.iter().map(|(_, view)| view).filter(|view| is_wanted(view)).collect();
     if !wanted.iter().all(|view| has_heartbeat(now, stall, view)) {
         return Verdict::Failed;

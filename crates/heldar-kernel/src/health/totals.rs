@@ -71,17 +71,26 @@ impl Totals {
 /// Starts of oldest segments, as far as they are known.
 #[derive(Debug, Default)]
 pub struct Oldest {
-    known: Mutex<HashMap<(StreamId, i64), WallTime>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    starts: HashMap<(StreamId, i64), WallTime>,
+    /// Counts how often it was forgotten, so that what was read before is not noted after.
+    generation: u64,
 }
 
 impl Oldest {
-    fn known(&self) -> MutexGuard<'_, HashMap<(StreamId, i64), WallTime>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Footage may have been deleted.
+    /// Footage may have been deleted; called after the commit that did.
     pub fn forget(&self) {
-        self.known().clear();
+        let mut known = self.known();
+        known.starts.clear();
+        known.generation += 1;
     }
 
     /// Start of the oldest segment of a scope.
@@ -97,13 +106,17 @@ impl Oldest {
         let mut oldest: Option<WallTime> = None;
         for stream in totals.recorded(scope) {
             let key = (stream.id.clone(), stream.stream_no);
-            let known = self.known().get(&key).copied();
+            let (known, generation) = {
+                let known = self.known();
+                (known.starts.get(&key).copied(), known.generation)
+            };
             let start = match known {
                 Some(start) => Some(start),
                 None => {
                     let first = store.first_segment(scope, &stream.id).await?.map(|segment| segment.id.start);
-                    if let Some(start) = first {
-                        self.known().insert(key, start);
+                    let mut known = self.known();
+                    if let Some(start) = first.filter(|_| known.generation == generation) {
+                        known.starts.insert(key, start);
                     }
                     first
                 }

@@ -3,7 +3,7 @@
 //! Owns: laying what is live over the rows of the store, page by page. A segment may be known to both; the version that
 //! says more wins, since either side may be read first.
 
-use heldar_base::{Cause, Interval, Micros, Scope, StreamId, WallTime};
+use heldar_base::{Cause, EndReason, Interval, Micros, Scope, StreamId, WallTime};
 use heldar_store::{Hole, SegmentSpan, StoreError, TimeRange};
 use heldar_timeline::{Ledger, LedgerSegment, SegmentEnd};
 
@@ -27,6 +27,16 @@ impl Known {
     fn overlaps(&self, range: TimeRange) -> bool {
         range.to.is_none_or(|to| self.interval.start < to)
             && range.from.is_none_or(|from| self.interval.end > from)
+    }
+
+    /// How it ended, as of `now`: the newest segment of a run that goes on in a file without a fragment on disk yet is
+    /// taken to be growing, for as long as that fragment may be on its way.
+    fn end_as_of(&self, now: WallTime, in_flight: Micros) -> SegmentEnd {
+        let goes_on = matches!(
+            self.end,
+            SegmentEnd::Sealed { reason: EndReason::Rotated | EndReason::Parameters, cause: None }
+        );
+        if goes_on && now - self.interval.end <= in_flight { SegmentEnd::Open } else { self.end }
     }
 
     /// The newer version of a segment: complete before open, then the one that reaches further.
@@ -87,19 +97,20 @@ struct Feed<'a> {
 
 impl Feed<'_> {
     fn push(&mut self, next: Known) {
-        if let Some(mut last) = self.last.replace(next.clone()) {
+        let start = next.start();
+        if let Some(mut last) = self.last.replace(next) {
             // An open segment that another follows was completed after it was read: the rest was on its way to the disk.
-            let rest = next.start() - last.interval.end;
-            if last.end == SegmentEnd::Open && rest <= self.in_flight {
-                last.interval.end = next.start();
+            if last.end == SegmentEnd::Open && start - last.interval.end <= self.in_flight {
+                last.interval.end = start;
             }
             hand_over(self.ledger, &last);
         }
     }
 
     fn finish(self) {
-        if let Some(last) = &self.last {
-            hand_over(self.ledger, last);
+        if let Some(mut last) = self.last {
+            last.end = last.end_as_of(self.ledger.now(), self.in_flight);
+            hand_over(self.ledger, &last);
         }
     }
 }
@@ -147,7 +158,8 @@ impl Kernel {
                 && known.first().is_none_or(|first| first.start() > from)
                 && let Some(before) = self.known_before(scope, stream, from).await?
             {
-                feed.ledger.preceded_by(before.interval.end, before.end);
+                let how = before.end_as_of(feed.ledger.now(), feed.in_flight);
+                feed.ledger.preceded_by(before.interval.end, how);
             }
             known.into_iter().for_each(|segment| feed.push(segment));
             after = page.next;
@@ -185,8 +197,6 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
-    use heldar_base::EndReason;
-
     use super::*;
 
     const SEALED: SegmentEnd = SegmentEnd::Sealed { reason: EndReason::Rotated, cause: None };
@@ -244,5 +254,22 @@ mod tests {
         assert_eq!(footage(&[(0, 5, SEALED), (8, 9, Open)]), [(0, 5), (8, 9)]);
         assert_eq!(footage(&[(0, 5, Open), (9, 10, SEALED)]), [(0, 5), (9, 10)]);
         assert_eq!(footage(&[(0, 5, Open)]), [(0, 5)]);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_grows() {
+        let check = |reason, cause, end, open| {
+            let mut ledger = Ledger::new(WallTime(100), Micros(3));
+            let mut feed = Feed { ledger: &mut ledger, in_flight: Micros(3), last: None };
+            feed.push(known(0, end, SegmentEnd::Sealed { reason, cause }));
+            feed.finish();
+            assert_eq!(ledger.is_open(), open, "{reason} {cause:?} {end}");
+        };
+        check(EndReason::Rotated, None, 97, true);
+        check(EndReason::Parameters, None, 99, true);
+        check(EndReason::Rotated, None, 96, false);
+        check(EndReason::Rotated, Some(Cause::Disk), 99, false);
+        check(EndReason::SessionLost, None, 99, false);
+        check(EndReason::NotWanted, None, 99, false);
     }
 }

@@ -1,12 +1,14 @@
 //! The life of a camera: made, changed, removed, deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, mask_userinfo, slugify};
 use heldar_store::op::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
 use heldar_store::{Attached, AuditEntry, Camera, CameraFields, ErrorKind, StoreError};
 use serde_json::{Map, Value, json};
+use tokio::time::{sleep, timeout};
 
 use super::author::{Author, Target, masked};
 use super::error::{FieldError, RegistryError};
@@ -14,12 +16,15 @@ use super::fields::{self, CameraChanges, Rules, unknown_site};
 use super::secret_fields::{Edit, MASK, OpenedSecrets, SecretEdits};
 use super::to_its_end;
 use super::urls::{Opened, TABLE};
+use crate::engine::supervisor::SessionPhase;
 use crate::kernel::Kernel;
 
 /// Rest before the engine is told again.
 const REST: Duration = Duration::from_secs(1);
 /// How long a deletion waits for the last segments of its camera.
 const LAST_SEGMENTS: Duration = Duration::from_secs(3);
+/// Time between looks at them.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What becomes of the footage of a camera that goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +193,7 @@ async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
     let kernel = Arc::downgrade(kernel);
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(REST).await;
+            sleep(REST).await;
             let Some(kernel) = kernel.upgrade() else { return };
             let _turn = kernel.registry.turn.lock().await;
             match kernel.store.camera(&Scope::All, &id).await {
@@ -204,23 +209,35 @@ async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
     });
 }
 
-/// Ends everything that runs for a camera that is gone from the store. Its last segments are complete afterwards, so that a
-/// camera made anew under its id has nothing to do with them.
+/// Ends everything that runs for a camera that is gone from the store. Its last segments are complete and indexed
+/// afterwards, so that a camera made anew under its id has nothing to do with them.
 async fn end(kernel: &Kernel, mut camera: Camera) {
     camera.fields.enabled = false;
     if let Err(error) = kernel.apply(&camera).await {
         tracing::debug!(camera = %camera.id, %error, "a camera that goes was not stopped in order");
     }
+    if timeout(LAST_SEGMENTS, last_segments(kernel, &camera.id)).await.is_err() {
+        tracing::warn!(camera = %camera.id, "the last segments of a camera that goes are late");
+    }
     kernel.dismiss(&camera.id);
     kernel.registry.observed.forget(&camera.id);
-    let streams = [StreamKind::Main, StreamKind::Sub].map(|kind| StreamId::new(camera.id.clone(), kind));
-    let waited = tokio::time::timeout(LAST_SEGMENTS, async {
-        while streams.iter().any(|stream| !kernel.live.of_stream(stream).is_empty()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    if waited.await.is_err() {
-        tracing::warn!(camera = %camera.id, "the last segments of a camera that goes are late");
+}
+
+/// Waits until sessions have ended, what they handed on is on disk, and what is on disk is in the store.
+async fn last_segments(kernel: &Kernel, camera: &CameraId) {
+    let streams = [StreamKind::Main, StreamKind::Sub].map(|kind| StreamId::new(camera.clone(), kind));
+    // A bus lets go of its pictures when its session is over and all of them were handed on.
+    let holds = |stream| kernel.ingest.get(stream).is_some_and(|handle| handle.bus.held_bytes() > 0);
+    let runs = || kernel.supervisor.view(camera).is_some_and(|view| view.session != SessionPhase::Idle);
+    let writes = || kernel.writer.stats().queued_bytes.load(Ordering::Relaxed) > 0;
+    while runs() || streams.iter().any(holds) {
+        sleep(LOOK).await;
+    }
+    while writes() {
+        sleep(LOOK).await;
+    }
+    while streams.iter().any(|stream| !kernel.live.of_stream(stream).is_empty()) {
+        sleep(LOOK).await;
     }
 }
 

@@ -93,8 +93,12 @@ impl Inventory {
                     mark: None,
                     id: camera.id,
                 });
+                let has_footage = |kind| own.iter().any(|s| s.id.kind == kind && s.totals.segment_count > 0);
+                let named = camera.fields.record_stream;
+                let (main, sub) = (StreamKind::Main, StreamKind::Sub);
+                let other = if named == main { sub } else { main };
                 inventory.sources.push(Source {
-                    recorded: camera.fields.record_stream,
+                    recorded: if !has_footage(named) && has_footage(other) { other } else { named },
                     streams: own.iter().map(|stream| (stream.stream_no, stream.id.clone())).collect(),
                 });
             }

@@ -33,7 +33,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clips::ClipFolder;
 use crate::engine::journal::Journal;
-use crate::health::DiskGate;
+use crate::health::{DiskGate, Oldest};
 use crate::kernel::Kernel;
 use leases::Leases;
 use sweep::Memory;
@@ -103,6 +103,8 @@ impl From<&Settings> for RetentionConfig {
 pub struct Retention {
     /// Segments that jobs read.
     pub leases: Leases,
+    /// Starts of oldest segments.
+    pub oldest: Oldest,
     ground: Ground,
     wake: Notify,
     /// Taken by the sweep that runs.
@@ -145,6 +147,7 @@ impl Retention {
     pub fn new(ground: Ground, registry: &Registry) -> Self {
         Retention {
             leases: Leases::default(),
+            oldest: Oldest::default(),
             ground,
             wake: Notify::new(),
             memory: tokio::sync::Mutex::default(),
@@ -166,7 +169,9 @@ impl Retention {
     /// The store is busy or lost. What was deleted by then is deleted; the next sweep goes on.
     pub async fn sweep(&self) -> Result<SweepReport, StoreError> {
         let mut memory = self.memory.lock().await;
-        let report = Box::pin(self.sweep_once(&mut memory)).await?;
+        let swept = Box::pin(self.sweep_once(&mut memory)).await;
+        self.oldest.forget();
+        let report = swept?;
         let deleted = report.deleted.segments();
         if deleted > 0 || report.finished > 0 || report.clips > 0 {
             tracing::info!(

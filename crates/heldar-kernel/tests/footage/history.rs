@@ -185,9 +185,10 @@ impl History {
             || self.tail(now).is_some_and(|tail| tail.contains(t))
     }
 
-    /// Footage on its way.
+    /// Footage on its way, of the segment that is open or of the one that follows.
     fn tail(&self, now: WallTime) -> Option<Interval> {
-        let last = self.pieces.last().filter(|last| last.seal.is_none())?;
+        let goes_on = [None, Some((EndReason::Rotated, None)), Some((EndReason::Parameters, None))];
+        let last = self.pieces.last().filter(|last| goes_on.contains(&last.seal))?;
         let end = last.interval.end;
         let reaches = |row: &&Row| row.open || row.interval.end > end;
         let stop = self.rows.iter().filter(reaches).map(|row| row.interval.start.max(end)).min();

@@ -125,7 +125,8 @@ async fn a_camera_is_recorded_from_create_to_delete() {
         (&json!("disabled"), &json!("camera_disabled"))
     );
     patch(&world, "/api/v1/cameras/gate", &json!({ "enabled": true })).await.ok();
-    until(&world, "/api/v1/cameras/gate/health", |h| h["state"] == "recording").await;
+    // As soon as pictures arrive: what is not on disk yet must not be lost.
+    until(&world, "/api/v1/cameras/gate/health", |h| h["session"] == "streaming").await;
 
     assert_eq!(delete(&world, "/api/v1/cameras/gate?keep_recordings=true").await.status, 204);
     let id = CameraId::new("gate").unwrap();

@@ -1,5 +1,6 @@
 //! A kernel on a scratch folder and its application, called without sockets.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,12 +13,13 @@ use axum::http::{HeaderMap, Method, Request, header};
 use futures_util::future::BoxFuture;
 use heldar_base::{CameraId, Capability, Principal, PrincipalKind, Role, Scope};
 use heldar_config::{Flags, HostFiles, Input, load};
-use heldar_http::metrics::{HttpMetrics, Registry};
+use heldar_http::metrics::HttpMetrics;
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Lifecycle, Phase, Resolver, Scheme,
+    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Resolver, Scheme,
     Via,
 };
 use heldar_kernel::api;
+use heldar_kernel::health::Configuration;
 use heldar_kernel::kernel::Kernel;
 use serde_json::Value;
 
@@ -98,18 +100,19 @@ impl World {
         all.push(("HELDAR_DATA_DIR".into(), folder.path().into()));
         all.push(("HELDAR_API_PORT".into(), "0".into()));
         let input = Input { flags: Flags::take([]), env: all, files: &HostFiles };
-        let settings = load(&input).settings.unwrap_or_else(|errors| panic!("{errors}"));
+        let loaded = load(&input);
+        let configuration = Configuration::from(&loaded);
+        let settings = loaded.settings.unwrap_or_else(|errors| panic!("{errors}"));
         let kernel = Kernel::start(settings).await.unwrap();
-        let registry = Registry::new();
-        let panics = registry.counter("heldar_panics_total", "Panics caught.");
-        let lifecycle = Arc::new(Lifecycle::new(Phase::Running));
+        kernel.health.configured(configuration);
+        let panics = kernel.metrics.counter("heldar_panics_total", "Panics caught.");
         let config = AppConfig {
             resolver: Arc::new(ByHeader),
             edge: Arc::new(Plain),
             pages: None,
-            lifecycle,
+            lifecycle: kernel.lifecycle.clone(),
             clock: Arc::new(kernel.clock),
-            metrics: Arc::new(HttpMetrics::new(&registry, panics)),
+            metrics: Arc::new(HttpMetrics::new(&kernel.metrics, panics)),
             requests_per_source: 256,
         };
         let app = api::routes().build(kernel.clone(), config).unwrap();

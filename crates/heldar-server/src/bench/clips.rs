@@ -106,7 +106,8 @@ fn arguments(large: bool, street: bool) -> String {
              -b:v 1M -maxrate 1M -bufsize 2M -g 20 -keyint_min 20"
         ),
         (true, street) => {
-            let source = if street { format!("-i {STREET}") } else { "-f lavfi -i testsrc2=rate=25".to_owned() };
+            let source =
+                if street { format!("-i {STREET}") } else { "-f lavfi -i testsrc2=rate=25".to_owned() };
             format!(
                 "{source} -f lavfi -i anoisesrc=amplitude=0.1:sample_rate=48000 -t 60 -map 0:v -map 1:a \
                  -vf fps=25,scale=1920:1080,noise=alls=8:allf=t {coding} -b:v 4M -maxrate 4M -bufsize 8M -g 50 \

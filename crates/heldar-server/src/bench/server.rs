@@ -63,7 +63,9 @@ impl Server {
             // It answers nothing before index and disk agree.
             match api.get("/api/v1/cameras?limit=1").await {
                 Ok(answer) if answer.status == 200 => break,
-                Ok(answer) if answer.status != 503 => return Err(format!("no server: {:?}", answer.success())),
+                Ok(answer) if answer.status != 503 => {
+                    return Err(format!("no server: {:?}", answer.success()));
+                }
                 Err(error) if begun.elapsed() > START => return Err(error),
                 _ => {}
             }

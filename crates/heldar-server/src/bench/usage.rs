@@ -178,13 +178,18 @@ mod tests {
     #[test]
     fn figures_by_their_whole_name() {
         let text = "VmRSS:\t  42 kB\nPss_Dirty: 5 kB\nPss:      17 kB\n";
-        assert_eq!((figure(text, "VmRSS"), figure(text, "Pss"), figure(text, "Vm")), (Some(42), Some(17), None));
+        assert_eq!(
+            (figure(text, "VmRSS"), figure(text, "Pss"), figure(text, "Vm")),
+            (Some(42), Some(17), None)
+        );
     }
 
     #[test]
     fn this_process_uses_something() {
         let usage = Usage::of(std::process::id()).unwrap();
-        assert!(usage.rss_kib > 0 && usage.peak_kib >= usage.rss_kib / 2 && usage.pss_kib > 0 && usage.fds > 2);
+        assert!(
+            usage.rss_kib > 0 && usage.peak_kib >= usage.rss_kib / 2 && usage.pss_kib > 0 && usage.fds > 2
+        );
         let twice = usage.clone().and(usage.clone());
         assert_eq!(twice.fds, 2 * usage.fds);
     }

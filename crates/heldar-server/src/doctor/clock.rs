@@ -53,7 +53,9 @@ mod tests {
     #[test]
     fn files_of_the_future() {
         let now = SystemTime::now();
-        for (ahead_s, expect) in [(0, None), (10, None), (11, Some("clock_behind")), (90_000, Some("clock_behind"))] {
+        for (ahead_s, expect) in
+            [(0, None), (10, None), (11, Some("clock_behind")), (90_000, Some("clock_behind"))]
+        {
             let found = behind("the database", now + Duration::from_secs(ahead_s), now);
             assert_eq!(found.map(|finding| finding.code), expect, "{ahead_s}");
         }

@@ -1,6 +1,7 @@
 //! Folders: there, writable, not open to everybody, with room.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ fn folder(variable: &str, path: &Path) -> Option<Finding> {
     let usable = |at: &Path| access(at, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let above = existing(path)?;
             return match usable(&above) {
                 Ok(()) if above.is_dir() => {
@@ -70,7 +71,10 @@ fn folder(variable: &str, path: &Path) -> Option<Finding> {
         return warn("folder_not_a_folder", format!("{variable}: {shown} is not a folder"));
     }
     if let Err(error) = usable(path) {
-        return warn("folder_not_writable", format!("{variable}: this user cannot write in {shown}: {error}"));
+        return warn(
+            "folder_not_writable",
+            format!("{variable}: this user cannot write in {shown}: {error}"),
+        );
     }
     if metadata.permissions().mode() & WRITABLE_BY_OTHERS != 0 {
         let text = format!("{variable}: every user of this machine can write in {shown}: chmod o-w");
@@ -146,7 +150,7 @@ mod tests {
         let file = scratch.path().join("file");
         fs::write(&file, "").unwrap();
         check_folder(&file, Some("folder_not_a_folder"));
-        check_folder(Path::new("/proc/nowhere"), Some("folder_impossible"));
+        check_folder(&file.join("below"), Some("folder_impossible"));
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).unwrap();
         check_folder(scratch.path(), Some("folder_open_to_all"));
     }
@@ -154,8 +158,7 @@ mod tests {
     #[test]
     fn free_space() {
         const GIB: u64 = 1 << 30;
-        let settings =
-            settings(&[("HELDAR_MAX_RECORDINGS_GB", "20"), ("HELDAR_MIN_FREE_DISK_GB", "5")]);
+        let settings = settings(&[("HELDAR_MAX_RECORDINGS_GB", "20"), ("HELDAR_MIN_FREE_DISK_GB", "5")]);
         for (total, free, expect) in [
             (100 * GIB, 50 * GIB, None),
             (100 * GIB, 5 * GIB, None),

@@ -23,12 +23,14 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
         findings.push(finding(Level::Warning, "web_dir_without_page", "HELDAR_WEB_DIR", text));
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < FEW_FILES) {
-        let text =
-            format!("this user may open {limit} files at a time; {FEW_FILES} and more are advised (ulimit -n)");
+        let text = format!(
+            "this user may open {limit} files at a time; {FEW_FILES} and more are advised (ulimit -n)"
+        );
         findings.push(finding(Level::Warning, "few_open_files", "", text));
     }
     if !in_path("ffmpeg") {
-        let text = "ffmpeg is not installed; only `demo` and `testcam` need it, to draw their scene once".to_owned();
+        let text =
+            "ffmpeg is not installed; only `demo` and `testcam` need it, to draw their scene once".to_owned();
         findings.push(finding(Level::Notice, "no_ffmpeg", "", text));
     }
     findings
@@ -37,7 +39,8 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
 /// The operator's stream address templates: faulty ones are skipped by the server (media.md 4.1).
 fn templates(path: &Path) -> Vec<Finding> {
     const VARIABLE: &str = "HELDAR_VENDOR_TEMPLATES";
-    let warn = |text: String| finding(Level::Warning, "vendor_templates", VARIABLE, format!("{VARIABLE}: {text}"));
+    let warn =
+        |text: String| finding(Level::Warning, "vendor_templates", VARIABLE, format!("{VARIABLE}: {text}"));
     match std::fs::read_to_string(path) {
         Err(error) => vec![warn(format!("{}: {error}", path.display()))],
         Ok(text) => match VendorTemplates::builtin().merge_json(&text) {

@@ -47,4 +47,5 @@ impl crate::Store {
 pub(crate) use {clip::ClipKey, segment::Shape};
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[clip::STATEMENTS, stream::STATEMENTS];
+pub(crate) const STATEMENTS: &[&[(&str, &str)]] =
+    &[clip::STATEMENTS, segment::STATEMENTS, stream::STATEMENTS];

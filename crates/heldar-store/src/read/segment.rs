@@ -8,7 +8,11 @@ use heldar_base::{Scope, SegmentId, StreamId, WallTime};
 use super::{all, fetch_limit, page_limit};
 use crate::error::StoreError;
 use crate::model::{CodecParams, Hole, Page, Segment, SegmentSpan, SegmentState, TimeRange};
-use crate::sql::{CameraFilter, Columns, Query, Row, args};
+use crate::sql::{CameraFilter, Columns, Query, Row, args, statements};
+
+statements! {
+    OWNERLESS_STREAMS = "SELECT stream_no FROM stream WHERE camera_id IS NULL AND stream_no >= $1 ORDER BY stream_no";
+}
 
 /// A segment with the names of its stream.
 const SEGMENTS: &str =
@@ -171,12 +175,12 @@ pub(crate) fn marked_query(after: Option<SegmentId>, limit: u32) -> Query {
     query
 }
 
-/// Segments of deleted cameras, in any state.
-pub(crate) fn ownerless_query(after: Option<SegmentId>, limit: u32) -> Query {
+/// Segments of one stream, in any state, after a start.
+pub(crate) fn of_stream_query(stream_no: i64, after: Option<WallTime>, limit: u32) -> Query {
     let mut query = Query::new(SEGMENTS, Vec::new());
-    query.push("WHERE s.camera_id IS NULL", Vec::new());
-    after_id(&mut query, after);
-    query.push("ORDER BY g.stream_no, g.start_us LIMIT $", args![fetch_limit(limit)]);
+    query.push("WHERE g.stream_no = $", args![stream_no]);
+    query.push_if("AND g.start_us > $", after);
+    query.push("ORDER BY g.start_us LIMIT $", args![fetch_limit(limit)]);
     query
 }
 
@@ -309,6 +313,25 @@ impl crate::Store {
         Ok(Page::cut(rows, page_limit(limit), |segment| segment.id))
     }
 
+    /// Segments of deleted cameras by id, up to one more than a page.
+    async fn ownerless_segments(
+        &self,
+        after: Option<SegmentId>,
+        limit: u32,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let first_no = after.map_or(0, |id| id.stream_no);
+        let streams = self.readers().rows(OWNERLESS_STREAMS.with(args![first_no])).await?;
+        let mut found = Vec::new();
+        for stream_no in all(&streams, |row| row.columns().int())? {
+            if found.len() > page_limit(limit) as usize {
+                break;
+            }
+            let start = after.filter(|id| id.stream_no == stream_no).map(|id| id.start);
+            found.extend(self.segments_of(of_stream_query(stream_no, start, limit)).await?);
+        }
+        Ok(found)
+    }
+
     /// Segments whose files are to be removed, by id: those marked, and all of deleted cameras. The cursor is the id
     /// of the last row. They belong to no camera any more: a limited scope sees none.
     pub async fn deleting_segments(
@@ -321,7 +344,7 @@ impl crate::Store {
             return Ok(Page::empty());
         }
         let mut rows = self.segments_of(marked_query(after, limit)).await?;
-        rows.extend(self.segments_of(ownerless_query(after, limit)).await?);
+        rows.extend(self.ownerless_segments(after, limit).await?);
         rows.sort_unstable_by_key(|segment| (segment.id.stream_no, segment.id.start));
         rows.dedup_by_key(|segment| segment.id);
         Ok(Page::cut(rows, page_limit(limit), |segment| segment.id))

@@ -19,11 +19,12 @@ const STREAMS: &str =
     "SELECT stream_no, camera_id, kind, segment_count, total_bytes, newest_end_us, observed_codec,
     observed_width, observed_height, observed_fps_milli FROM stream WHERE camera_id IS NOT NULL";
 
-const RATES: &str = "SELECT h.stream_no,
-    CAST(SUM(CASE WHEN h.hour_no > $ THEN h.bytes ELSE 0 END) AS BIGINT),
-    CAST(SUM(CASE WHEN h.hour_no > $ THEN 0 ELSE h.bytes END) AS BIGINT)
-    FROM stream s JOIN stream_hour h ON h.stream_no = s.stream_no AND h.hour_no >= $
-    WHERE s.camera_id IS NOT NULL";
+const RATES: &str = "SELECT s.stream_no,
+    (SELECT CAST(coalesce(SUM(h.bytes), 0) AS BIGINT) FROM stream_hour h
+        WHERE h.stream_no = s.stream_no AND h.hour_no > $),
+    (SELECT CAST(coalesce(SUM(h.bytes), 0) AS BIGINT) FROM stream_hour h
+        WHERE h.stream_no = s.stream_no AND h.hour_no = $)
+    FROM stream s WHERE s.camera_id IS NOT NULL";
 
 /// Microseconds of an hour.
 const HOUR: Micros = Micros::from_hours(1);
@@ -64,9 +65,9 @@ pub(crate) fn list_query(filter: &CameraFilter<'_>) -> Query {
 }
 
 pub(crate) fn rates_query(filter: &CameraFilter<'_>, first_hour: i64) -> Query {
-    let mut query = Query::new(RATES, args![first_hour, first_hour, first_hour]);
+    let mut query = Query::new(RATES, args![first_hour, first_hour]);
     query.cameras("s.camera_id", filter);
-    query.push("GROUP BY h.stream_no ORDER BY h.stream_no", Vec::new());
+    query.push("ORDER BY s.stream_no", Vec::new());
     query
 }
 
@@ -86,13 +87,15 @@ impl crate::Store {
         let rows = self.query(rates_query(&filter, first_hour)).await?;
         // The part of the first hour that lies in the window.
         let inside = HOUR.0 - since.0.rem_euclid(HOUR.0);
-        all(&rows, |row| {
+        let mut rates = all(&rows, |row| {
             let mut c = row.columns();
             let (stream_no, whole, first) = (c.int()?, c.int()?, c.int()?);
             let share = i128::from(first) * i128::from(inside) / i128::from(HOUR.0);
             let share = i64::try_from(share).unwrap_or(i64::MAX);
             Ok(WriteRate { stream_no, bytes_per_day: whole.saturating_add(share) })
-        })
+        })?;
+        rates.retain(|rate| rate.bytes_per_day > 0);
+        Ok(rates)
     }
 
     /// Codec parameters by number. They never change, so that each is read once.

@@ -52,6 +52,11 @@ impl Db {
         Db { url: url.parse().unwrap(), text: url, _folder: None }
     }
 
+    /// Its URL.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn config(&self) -> StoreConfig {
         StoreConfig { url: self.url.clone(), max_connections: 4, now: at(0) }
     }

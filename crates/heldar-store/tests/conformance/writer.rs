@@ -1,8 +1,10 @@
 //! The writer: groups, owners, ends of every kind.
 
+use std::collections::HashSet;
+
 use heldar_base::Scope;
 use heldar_store::op::{AppendEvents, CreateCamera, PutSetting, WriteOp};
-use heldar_store::{Condition, ErrorKind, EventFilter, Store};
+use heldar_store::{Condition, ErrorKind, EventFilter, Store, StoreConfig};
 
 use crate::world::{Db, at, camera, create_feed, event, fields};
 
@@ -155,40 +157,86 @@ pub(crate) async fn an_abandoned_write_still_happens(db: Db) {
     assert_eq!(store.settings(&Scope::All).await.unwrap().len(), 21);
 }
 
-pub(crate) async fn what_was_answered_is_there_after_a_kill(db: Db) {
-    let url = db.config();
-    // A runtime that is torn down in the middle of everything.
-    let (answered_tx, mut answered) = tokio::sync::mpsc::unbounded_channel();
-    let thread = std::thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let store = runtime.block_on(Store::open(url)).unwrap();
-        for writer in 0..8 {
-            let (store, answered) = (store.clone(), answered_tx.clone());
-            runtime.spawn(async move {
-                for turn in 0.. {
-                    let key = format!("{writer}/{turn}");
-                    if store.write(setting(&key, "x")).await.is_ok() {
-                        let _receiver_is_gone = answered.send(key);
-                    }
-                }
-            });
-        }
-        drop(answered_tx);
-        runtime.block_on(async { while store.settings(&Scope::All).await.unwrap().len() < 50 {} });
-        runtime.shutdown_background();
-    });
-    let mut keys = Vec::new();
-    while let Some(key) = answered.recv().await {
-        keys.push(key);
+/// Names the database of a child process that writes until it is killed.
+const CHILD: &str = "HELDAR_STORE_TEST_CHILD";
+
+/// The child: tells each write that was answered, in a line of its own. Does nothing when it is not one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_that_is_killed() {
+    let Ok(url) = std::env::var(CHILD) else { return };
+    let config = StoreConfig { url: url.parse().unwrap(), max_connections: 4, now: at(0) };
+    let store = Store::open(config).await.unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..8u128 {
+        let store = store.clone();
+        writers.push(tokio::spawn(async move {
+            for turn in 0..100_000 {
+                let key = format!("{writer}/{turn}");
+                store.write(setting(&key, "x")).await.unwrap();
+                let seqs = store
+                    .write(AppendEvents { events: vec![event(writer << 40 | turn, None, 0)] })
+                    .await
+                    .unwrap();
+                println!("answered {key} {}", seqs[0]);
+            }
+        }));
     }
-    thread.join().unwrap();
-    assert!(keys.len() >= 40);
-    let store = db.open().await;
-    let stored: std::collections::HashSet<_> =
-        store.settings(&Scope::All).await.unwrap().into_iter().map(|setting| setting.key).collect();
-    for key in keys {
-        assert!(stored.contains(&key), "{key} was answered and is gone");
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+/// Runs a child on the database, kills it, and returns what it was answered.
+fn kill_a_child(db: &Db) -> Vec<(String, i64)> {
+    use std::io::BufRead as _;
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["writer::child_that_is_killed", "--exact", "--nocapture"])
+        .env(CHILD, db.text())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut answered = Vec::new();
+    for line in std::io::BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let words: Vec<_> = line.split(' ').collect();
+        if let ["answered", key, seq] = words[..] {
+            answered.push((key.to_owned(), seq.parse().unwrap()));
+        }
+        if answered.len() == 200 {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    answered
+}
+
+pub(crate) async fn what_was_answered_is_there_after_a_kill(db: Db) {
+    let mut all_seqs = HashSet::new();
+    for round in 0..2 {
+        let answered = kill_a_child(&db);
+        assert!(answered.len() >= 200, "{}", answered.len());
+        let store = db.open().await;
+        let keys: HashSet<_> =
+            store.settings(&Scope::All).await.unwrap().into_iter().map(|setting| setting.key).collect();
+        let mut seqs = HashSet::new();
+        let mut cursor = None;
+        loop {
+            let page = store.events(&Scope::All, &EventFilter::default(), cursor, 5000).await.unwrap();
+            seqs.extend(page.rows.iter().map(|row| row.seq));
+            let Some(next) = page.next else { break };
+            cursor = Some(next);
+        }
+        for (key, seq) in &answered {
+            assert!(keys.contains(key), "round {round}: setting {key} was answered and is gone");
+            assert!(seqs.contains(seq), "round {round}: event {seq} was answered and is gone");
+        }
+        if round == 0 {
+            all_seqs = answered.into_iter().map(|(_, seq)| seq).collect();
+            store.close().await;
+            db.tamper("DELETE FROM event; DELETE FROM setting").await.unwrap();
+        } else {
+            assert!(answered.iter().all(|(_, seq)| !all_seqs.contains(seq)), "a number was used twice");
+        }
     }
 }
 

@@ -70,7 +70,8 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     let folder = TempFolder::new(options.folder.as_deref())?;
     let mut cameras = TestCameras::start(options.cameras, &clip, folder.path()).await?;
     let machine = MachineInfo::read();
-    let mut report = Report { machine, clip, cameras: options.cameras, seconds: options.seconds, runs: vec![] };
+    let mut report =
+        Report { machine, clip, cameras: options.cameras, seconds: options.seconds, runs: vec![] };
     complain(&format!("{}\n", report.heading()));
     for number in 1..=options.runs {
         let run = kernel::run(&options, &report.clip, &mut cameras, number).await?;

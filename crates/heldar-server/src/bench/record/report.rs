@@ -141,7 +141,10 @@ impl Report {
     pub(super) fn summary(&self) -> Value {
         let medians = |side| -> Value {
             let names = COLUMNS.iter().map(|(name, ..)| (*name).to_owned());
-            names.zip(self.medians(side).into_iter().map(Value::from)).collect::<serde_json::Map<_, _>>().into()
+            names
+                .zip(self.medians(side).into_iter().map(Value::from))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         let sides = [Side::Heldar, Side::Ffmpeg].into_iter().filter(|side| !self.of(*side).is_empty());
         let medians: serde_json::Map<String, Value> =
@@ -159,7 +162,8 @@ impl Report {
             let cells = COLUMNS.iter().zip(figures);
             cells.map(|((_, decimals, _), figure)| format!("{figure:.decimals$}")).collect::<Vec<_>>()
         };
-        let mut rows = vec![["run", "of"].into_iter().chain(COLUMNS.iter().map(|(name, ..)| *name)).collect()];
+        let names = ["run", "of"].into_iter().chain(COLUMNS.iter().map(|(name, ..)| *name));
+        let mut rows: Vec<Vec<String>> = vec![names.map(str::to_owned).collect()];
         let mut add = |name: String, side: Side, figures: Vec<f64>| {
             rows.push([name, side.name().to_owned()].into_iter().chain(format(figures)).collect());
         };
@@ -172,7 +176,6 @@ impl Report {
                 add("median".to_owned(), side, self.medians(side));
             }
         }
-        let rows: Vec<Vec<String>> = rows;
         let mut text = format!("\n{}\n{}", self.heading(), table(&rows));
         if let Some(ratio) = self.ratio() {
             text.push_str(&format!("CPU of heldar over that of ffmpeg: {ratio:.2}\n"));
@@ -189,8 +192,7 @@ impl Report {
         let Some(run) = runs.get(runs.len() / 2) else { return String::new() };
         let mut threads: Vec<_> = run.threads.iter().collect();
         threads.sort_by(|a, b| b.1.total_cmp(a.1));
-        let parts: Vec<String> =
-            threads.iter().map(|(name, cpu_s)| format!("{name} {cpu_s:.2} s")).collect();
+        let parts: Vec<String> = threads.iter().map(|(name, cpu_s)| format!("{name} {cpu_s:.2} s")).collect();
         format!("CPU by thread, run {}: {}\n", run.run, parts.join(", "))
     }
 
@@ -228,7 +230,8 @@ mod tests {
         };
         let ours = |run, cpu_s| Run { run, seconds: 60.0, cpu_s, loss: Some(loss.clone()), ..Run::default() };
         let theirs = |run, cpu_s| Run { of: Side::Ffmpeg, run, seconds: 60.0, cpu_s, ..Run::default() };
-        let runs = vec![ours(1, 0.2), theirs(1, 0.8), ours(2, 0.4), theirs(2, 1.6), ours(3, 9.0), theirs(3, 0.8)];
+        let runs =
+            vec![ours(1, 0.2), theirs(1, 0.8), ours(2, 0.4), theirs(2, 1.6), ours(3, 9.0), theirs(3, 0.8)];
         Report { machine: MachineInfo::read(), clip, cameras: 2, seconds: 60, runs }
     }
 

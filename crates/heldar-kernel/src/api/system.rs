@@ -1,8 +1,0 @@
-//! Health, metrics, system, retention.
-
-use heldar_http::RouteTable;
-
-use super::Api;
-
-/// Adds the routes.
-pub fn routes(_table: &mut RouteTable<Api>) {}
