@@ -16,8 +16,8 @@ use heldar_config::{
 };
 use heldar_http::metrics::HttpMetrics;
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Pages,
-    Resolver, Scheme, Via,
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Pages, Resolver,
+    Scheme, Via,
 };
 
 use crate::api;

@@ -34,7 +34,9 @@ const page = {
 const chosen = () => page.cameras.find((camera) => camera.id === page.selected);
 const nameOf = (id) => page.cameras.find((camera) => camera.id === id)?.name ?? id;
 
-const player = makeStage(nameOf);
+const rateOf = (id) => page.cameras.find((camera) => camera.id === id)?.fps_main ?? page.statuses.get(id)?.fps_observed;
+
+const player = makeStage(nameOf, rateOf);
 const timeline = new Timeline({
   seek: (id, instant, direction = 1) => seek(id, instant, direction),
   select: (id) => select(id),

@@ -11,6 +11,7 @@ import { iso, parse } from './time.js';
 
 /** Length of a window, and how much of it lies before the instant that was asked for, in milliseconds. */
 const WINDOW = 10 * 60_000;
+const DAY = 24 * 3600_000;
 const BEFORE = 30_000;
 /** Distance of "latest" from the newest footage, and the distance that is caught up with. */
 const BEHIND = 6_000;
@@ -26,6 +27,10 @@ const SHORTEST_AFTER_WAIT = 4_000;
 /** Footage that ended so long ago is not being recorded any more. */
 const ENDED = 8_000;
 const RETRY = 700;
+/** Stepping: intervals that are remembered, tries to find another picture, and the time until it is on screen. */
+const REMEMBERED = 12;
+const TRIES = 12;
+const SETTLE = 40;
 
 const noFootage = (error) => error instanceof ApiError && error.code === 'no_footage';
 
@@ -49,11 +54,16 @@ export class Player extends EventTarget {
   #job = new AbortController();
   #preparing = false;
   #part = null;
-  #frame = { media: 0, length: 1 / 25 };
+  /** Media time of the picture on screen, and how far apart the last few were. */
+  #picture = 0;
+  #intervals = [];
+  #rate;
   #caughtUpAt = 0;
 
-  constructor(first, second) {
+  /** `rate` tells how many pictures a second a camera sends, as far as that is known. */
+  constructor(first, second, rate) {
     super();
+    this.#rate = rate;
     this.#videos = [first, second];
     for (const video of this.#videos) {
       video.muted = true;
@@ -117,20 +127,38 @@ export class Player extends EventTarget {
   }
 
   /** Shows the next picture or, with -1, the one before. */
-  step(direction) {
-    if (!this.#window || this.phase !== 'ready') return;
+  async step(direction) {
+    if (!this.#window || (this.phase !== 'ready' && this.phase !== 'waiting')) return;
     this.pause();
-    const { media, length } = this.#frame;
-    // The middle of a picture is never mistaken for its neighbour.
-    const target = media + length * (direction > 0 ? 1.5 : -0.5);
     const video = this.#video;
-    if (target >= 0 && target < video.duration) video.currentTime = target;
-    else this.seek(this.wall + direction * length * 1000, { direction });
+    const from = this.#picture;
+    const length = this.#interval();
+    // The middle of a picture is never mistaken for its neighbour.
+    let target = from + length * (direction > 0 ? 1.5 : -0.5);
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      if (target < 0 || target >= video.duration) {
+        this.seek(this.wall + direction * length * 1000, { direction });
+        return;
+      }
+      video.currentTime = target;
+      await once(video, 'seeked', this.#job.signal).catch(() => {});
+      await pause(SETTLE);
+      // Pictures may last longer than was thought.
+      if (this.#picture !== from || !video.paused || !this.#isFront(video)) return;
+      target += direction * length;
+    }
+  }
+
+  /** How long a picture lasts, in seconds; a short guess only costs another try. */
+  #interval() {
+    const hint = this.#rate(this.camera);
+    return Math.min(...this.#intervals, hint ? 1 / hint : 1 / 25);
   }
 
   play() {
     this.playing = true;
     if (this.phase === 'ready') this.#start(this.#video);
+    if (this.phase === 'waiting' && this.#next) this.#advance();
     this.#changed();
   }
 
@@ -163,16 +191,26 @@ export class Player extends EventTarget {
 
   /** The window to play an instant from, and the media time to begin at; `null` when the camera has no footage. */
   async #find(camera, instant, direction, signal) {
+    const from = instant - (direction >= 0 ? BEFORE : WINDOW - BEFORE);
+    const first = await footageFrom(camera, from, signal);
+    if (first !== null && first < from + WINDOW) {
+      const window = await this.#plan(camera, from, from + WINDOW, instant, signal);
+      const media = window?.map.mediaOf(instant, direction) ?? null;
+      if (media !== null) return { window, media };
+    }
+    const beyond = (side) => this.#findBeyond(camera, instant, side, signal);
+    return (await beyond(direction)) ?? beyond(-direction);
+  }
+
+  /** The same where the nearest footage on one side is further away than a window is long. */
+  async #findBeyond(camera, instant, direction, signal) {
     const ahead = direction >= 0;
-    const from = instant - (ahead ? BEFORE : WINDOW - BEFORE);
-    const window = await this.#plan(camera, from, from + WINDOW, instant, signal);
-    const media = window?.map.mediaOf(instant, direction) ?? null;
-    if (media !== null) return { window, media };
-    const near = (await nearest(camera, instant, direction, signal)) ?? (await nearest(camera, instant, -direction, signal));
+    const near = await (ahead ? footageFrom : footageTo)(camera, instant, signal);
     if (near === null) return null;
-    const start = near >= instant ? near : near - BEHIND;
-    const there = await this.#plan(camera, near >= instant ? near : near - BEFORE, near + WINDOW, start, signal);
-    return there ? { window: there, media: there.map.mediaOf(start) ?? 0 } : null;
+    const start = ahead ? near : near - BEHIND;
+    const from = ahead ? near : near - BEFORE;
+    const window = await this.#plan(camera, from, from + WINDOW, start, signal);
+    return window ? { window, media: window.map.mediaOf(start) ?? 0 } : null;
   }
 
   /** What the server can show between two instants, around one of them; `null` when that is nothing. */
@@ -206,7 +244,10 @@ export class Player extends EventTarget {
     this.camera = camera;
     this.#setNext(null);
     this.#become('loading');
-    if (changed) this.#clear();
+    if (changed) {
+      this.#clear();
+      this.#intervals = [];
+    }
     try {
       const found = await find(job.signal);
       if (job.signal.aborted) return;
@@ -278,7 +319,7 @@ export class Player extends EventTarget {
   #turn() {
     if (!this.#window) return;
     if (this.phase === 'waiting') {
-      this.#prepare();
+      if (this.playing) this.#prepare();
       return;
     }
     if (this.phase !== 'ready' || this.#video.paused) return;
@@ -296,15 +337,12 @@ export class Player extends EventTarget {
     const { signal } = this.#job;
     const { map, camera } = this.#window;
     try {
-      let window = await this.#plan(camera, map.end, map.end + WINDOW, map.end, signal);
-      if (!window) {
-        const near = await nearest(camera, map.end + 1, 1, signal);
-        if (near !== null && near > map.end) window = await this.#plan(camera, near, near + WINDOW, near, signal);
-      }
+      const near = await footageFrom(camera, map.end, signal);
+      const window = near === null ? null : await this.#plan(camera, near, near + WINDOW, near, signal);
       if (signal.aborted) return;
       if (window && canPlay(window.codec) && this.#worthIt(window.map)) {
         this.#setNext(window);
-        if (this.phase === 'waiting') this.#advance();
+        if (this.phase === 'waiting' && this.playing) this.#advance();
       } else {
         await pause(RETRY);
       }
@@ -417,14 +455,16 @@ export class Player extends EventTarget {
     this.dispatchEvent(new CustomEvent('skip', { detail: hole }));
   }
 
-  /** Knows which picture is on screen and how long one lasts. */
+  /** Knows which picture is on screen and how far apart pictures are. */
   #watchFrames(video) {
     if (!video.requestVideoFrameCallback) return;
     const seen = (_now, { mediaTime }) => {
       if (this.#isFront(video)) {
-        const since = mediaTime - this.#frame.media;
-        this.#frame.media = mediaTime;
-        if (since > 0.004 && since < 0.5 && !video.seeking && this.speed <= 1) this.#frame.length = since;
+        const since = mediaTime - this.#picture;
+        this.#picture = mediaTime;
+        if (since > 0.004 && since < 0.5 && !video.seeking && !video.paused) {
+          this.#intervals = [...this.#intervals.slice(-REMEMBERED), since];
+        }
       }
       video.requestVideoFrameCallback(seen);
     };
@@ -438,14 +478,20 @@ async function newestFootage(camera, signal) {
   return segments.length ? parse(segments[segments.length - 1].end_time) : null;
 }
 
-/** The instant with footage that is nearest on one side of another; `null` when there is none on that side. */
-async function nearest(camera, instant, direction, signal) {
-  const bound = direction >= 0 ? { from: iso(instant) } : { to: iso(instant) };
-  const { ranges } = await get(path(camera, '/timeline', bound), { signal });
-  if (!ranges.length) return null;
-  return direction >= 0
-    ? Math.max(instant, parse(ranges[0].start))
-    : Math.min(instant, parse(ranges[ranges.length - 1].end));
+/** The first instant with footage at or after another; `null` when there is none. */
+async function footageFrom(camera, instant, signal) {
+  const [segment] = await get(path(camera, '/segments', { from: iso(instant), limit: 1 }), { signal });
+  return segment ? Math.max(instant, parse(segment.start_time)) : null;
+}
+
+/** The last instant with footage at or before another; `null` when there is none. */
+async function footageTo(camera, instant, signal) {
+  // The day before answers nearly always, and fast.
+  for (const from of [iso(instant - DAY), undefined]) {
+    const { ranges } = await get(path(camera, '/timeline', { from, to: iso(instant) }), { signal });
+    if (ranges.length) return Math.min(instant, parse(ranges[ranges.length - 1].end));
+  }
+  return null;
 }
 
 function canPlay(codec) {

@@ -6,9 +6,9 @@ import { clock, day, fromField, span, toField, when } from './time.js';
 
 const SPEEDS = [0.5, 1, 2, 4, 8];
 
-/** Binds the controls to a new player and returns it. `names` gives the name of a camera. */
-export function makeStage(names) {
-  const player = new Player(find('video-a'), find('video-b'));
+/** Binds the controls to a new player and returns it. `names` and `rates` tell of a camera its name and its picture rate. */
+export function makeStage(names, rates) {
+  const player = new Player(find('video-a'), find('video-b'), rates);
   const click = (id, act) => find(id).addEventListener('click', act);
   click('play', () => player.toggle());
   click('back', () => player.jump(-10));

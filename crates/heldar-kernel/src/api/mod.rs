@@ -10,6 +10,7 @@ pub mod errors;
 pub mod events;
 pub mod footage;
 pub mod media;
+pub mod paging;
 pub mod playback;
 pub mod requester;
 pub mod sites;

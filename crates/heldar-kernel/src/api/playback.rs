@@ -223,10 +223,7 @@ pub(super) async fn stream_of(
 ) -> Result<(heldar_store::Camera, StreamId), ApiError> {
     let found = kernel.store.camera(caller.scope(), &camera.0).await.map_err(errors::store)?;
     let found = found.ok_or_else(|| ApiError::not_found("camera"))?;
-    let stream = match kind {
-        Some(kind) => StreamId::new(found.id.clone(), kind),
-        None => kernel.default_stream(&found),
-    };
+    let stream = kernel.stream_asked(caller.scope(), &found, kind).await.map_err(errors::store)?;
     Ok((found, stream))
 }
 

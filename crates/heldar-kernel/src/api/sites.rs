@@ -3,18 +3,17 @@
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use heldar_base::{Capability, SiteId, WallTime};
-use heldar_http::{
-    Access, ApiError, Caller, Code, Doc, Json, Limit, List, Page, Patch, Path, Query, RouteTable,
-};
+use heldar_http::{Access, ApiError, Caller, Code, Doc, Json, List, Page, Patch, Path, Query, RouteTable};
+use heldar_store::SiteView;
 use heldar_store::op::OnCameras;
-use heldar_store::{PAGE_LIMIT, SiteView};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::cameras::refused;
+use super::paging::Paging;
 use super::requester::Requester;
 use super::{Api, errors};
-use crate::address::TemplateSource;
+use crate::address::{TemplateSource, VendorTemplate};
 use crate::registry::{self, SiteChanges};
 
 /// Adds the routes.
@@ -26,7 +25,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
         Access::filter(read),
         list,
         Doc::new("listSites", "sites", "List sites")
-            .query::<Filter>()
+            .query::<Paging>()
             .page::<Site>("By id.")
             .fails(&[Code::BadCursor]),
     );
@@ -70,7 +69,9 @@ pub fn routes(table: &mut RouteTable<Api>) {
         Access::unscoped(read),
         vendors,
         Doc::new("listVendors", "cameras", "List the templates of stream addresses")
-            .list::<Vendor>(200, "By vendor."),
+            .query::<Paging>()
+            .page::<Vendor>("By vendor.")
+            .fails(&[Code::BadCursor]),
     );
 }
 
@@ -134,31 +135,20 @@ struct PatchSite {
     timezone: Patch<String>,
 }
 
-/// How much of the list.
-#[derive(Debug, Deserialize, IntoParams)]
-struct Filter {
-    /// Longest page, moved into 1..5000; everything without it.
-    #[param(value_type = Option<u32>)]
-    limit: Option<Limit<5000, 1, 5000>>,
-    /// Where the page begins.
-    #[serde(rename = "cursor")]
-    _cursor: Option<String>,
-}
-
 async fn list(
     State(kernel): State<Api>,
     caller: Caller,
-    Query(filter): Query<Filter>,
+    Query(paging): Query<Paging>,
     list: List,
 ) -> Result<Page<Site>, ApiError> {
     let mut after: Option<SiteId> = list.position()?;
     let mut sites = Vec::new();
     loop {
-        let limit = filter.limit.map_or(PAGE_LIMIT, Limit::get);
-        let page = kernel.store.sites(caller.scope(), after.as_ref(), limit).await.map_err(errors::store)?;
+        let page =
+            kernel.store.sites(caller.scope(), after.as_ref(), paging.rows()).await.map_err(errors::store)?;
         sites.extend(page.rows.into_iter().map(Site::from));
         after = page.next;
-        if after.is_none() || filter.limit.is_some() {
+        if after.is_none() || paging.is_page() {
             return Ok(list.page(sites, after));
         }
     }
@@ -243,14 +233,35 @@ struct Vendor {
     source: TemplateSource,
 }
 
-async fn vendors(State(kernel): State<Api>) -> Json<Vec<Vendor>> {
-    let all = kernel.templates.entries().iter().cloned().map(|entry| Vendor {
-        vendor: entry.vendor,
-        main: entry.main,
-        sub: entry.sub,
-        replay: entry.replay,
-        channels: entry.channels,
-        source: entry.source,
-    });
-    Json(all.collect())
+async fn vendors(
+    State(kernel): State<Api>,
+    Query(paging): Query<Paging>,
+    list: List,
+) -> Result<Page<Vendor>, ApiError> {
+    let after: Option<String> = list.position()?;
+    let behind = |vendor: &str| after.as_deref().is_none_or(|after| vendor > after);
+    let entries = kernel.templates.entries().iter().filter(|entry| behind(&entry.vendor));
+    let mut found: Vec<&VendorTemplate> = entries.collect();
+    found.sort_by_key(|entry| &entry.vendor);
+    let rows = usize::try_from(paging.rows()).unwrap_or(usize::MAX);
+    let next = if paging.is_page() && found.len() > rows {
+        found.truncate(rows);
+        found.last().map(|entry| entry.vendor.clone())
+    } else {
+        None
+    };
+    Ok(list.page(found.into_iter().map(Vendor::from).collect(), next))
+}
+
+impl From<&VendorTemplate> for Vendor {
+    fn from(entry: &VendorTemplate) -> Self {
+        Vendor {
+            vendor: entry.vendor.clone(),
+            main: entry.main.clone(),
+            sub: entry.sub.clone(),
+            replay: entry.replay.clone(),
+            channels: entry.channels,
+            source: entry.source,
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //! Owns: their names and labels (auth-system.md 7), and the copying of maintained figures into them at a scrape. Never: asks
 //! the store or the recordings folder.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use heldar_base::{CameraId, Clock as _, Micros, Scope, WallTime};
 use heldar_disk::DiskSpace;
@@ -78,7 +78,11 @@ impl Meters {
             recording: r.gauges("heldar_camera_recording", "1 while the camera records.", ["camera"]),
             state: r.gauges("heldar_camera_state", "1 for the state of the camera.", ["camera", "state"]),
             reconnects: r.counters("heldar_camera_reconnects_total", "Sessions lost.", ["camera"]),
-            segments_written: r.counters("heldar_camera_segments_written_total", "Segments sealed.", ["camera"]),
+            segments_written: r.counters(
+                "heldar_camera_segments_written_total",
+                "Segments sealed.",
+                ["camera"],
+            ),
             bitrate: r.gauges("heldar_camera_bitrate_kbps", "Measured rate of the stream.", ["camera"]),
             last_segment_age: r.gauges(
                 "heldar_camera_last_segment_age_seconds",
@@ -87,8 +91,16 @@ impl Meters {
             ),
             stream_up: r.gauges("heldar_stream_up", "1 while pictures arrive.", ["camera", "stream"]),
             stream_bytes: r.counters("heldar_stream_bytes_total", "Payload received.", ["camera", "stream"]),
-            stream_pictures: r.counters("heldar_stream_pictures_total", "Pictures received.", ["camera", "stream"]),
-            stream_lost: r.counters("heldar_stream_packets_lost_total", "RTP packets lost.", ["camera", "stream"]),
+            stream_pictures: r.counters(
+                "heldar_stream_pictures_total",
+                "Pictures received.",
+                ["camera", "stream"],
+            ),
+            stream_lost: r.counters(
+                "heldar_stream_packets_lost_total",
+                "RTP packets lost.",
+                ["camera", "stream"],
+            ),
             stream_age: r.gauges(
                 "heldar_stream_last_picture_age_seconds",
                 "Time since the newest picture.",

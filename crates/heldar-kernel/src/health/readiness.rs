@@ -126,7 +126,8 @@ pub(super) fn quorum(recording_percent: f64, required: Option<f64>) -> Verdict {
 ///
 /// One stream whose pictures cannot be stored is that camera's trouble; when it is all of them, it is the recorder's.
 pub(super) fn recorder(now: Now, stall: Micros, views: &[(CameraId, StatusView)]) -> Verdict {
-    let wanted: Vec<&StatusView> = views.iter().map(|(_, view)| view).filter(|view| is_wanted(view)).collect();
+    let wanted: Vec<&StatusView> =
+        views.iter().map(|(_, view)| view).filter(|view| is_wanted(view)).collect();
     if !wanted.iter().all(|view| has_heartbeat(now, stall, view)) {
         return Verdict::Failed;
     }
@@ -205,9 +206,11 @@ mod tests {
         };
         let good = view(CameraState::Recording);
         let kept = StatusView { last_segment_at: Some(ago(40)), ..good.clone() };
-        let fresh = StatusView { connected_since: Some(ago(20)), last_segment_at: Some(ago(500)), ..good.clone() };
+        let fresh =
+            StatusView { connected_since: Some(ago(20)), last_segment_at: Some(ago(500)), ..good.clone() };
         let off = StatusView { not_wanted: Some(NotWanted::CameraDisabled), ..kept.clone() };
-        let silent = StatusView { last_picture_at: Some(ago(45)), last_segment_at: Some(ago(45)), ..good.clone() };
+        let silent =
+            StatusView { last_picture_at: Some(ago(45)), last_segment_at: Some(ago(45)), ..good.clone() };
         let waiting = StatusView {
             session: SessionPhase::Backoff,
             connected_since: None,

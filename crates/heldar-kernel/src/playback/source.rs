@@ -154,6 +154,9 @@ pub fn cut_group(
     Ok(out)
 }
 
+/// A file that is open, by its number in a plan.
+type OpenFile = Option<(u32, Arc<dyn DiskFile>)>;
+
 /// The bytes of a virtual file.
 #[derive(Clone)]
 pub struct VirtualSource {
@@ -162,7 +165,7 @@ pub struct VirtualSource {
     paths: Arc<Vec<String>>,
     disk: Arc<dyn Disk>,
     /// The file that was read last.
-    open: Arc<Mutex<Option<(u32, Arc<dyn DiskFile>)>>>,
+    open: Arc<Mutex<OpenFile>>,
 }
 
 impl VirtualSource {

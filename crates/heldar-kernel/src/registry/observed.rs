@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_matters_is_stored_once() {
-        let at = |s| MonoTime(s * 1_000_000);
+        let at = |s: i64| MonoTime(s * 1_000_000);
         let observed = Observations::default();
         observed.report(&stream(), &params(1920));
         assert_eq!(observed.due(at(0)).len(), 1);

@@ -57,7 +57,10 @@ impl Keep {
                 motion: fields.retention_motion_hours,
                 alert: fields.retention_alert_hours,
             },
-            quota_bytes: fields.storage_quota_bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|b| *b > 0),
+            quota_bytes: fields
+                .storage_quota_bytes
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .filter(|b| *b > 0),
         }
     }
 }
@@ -72,7 +75,8 @@ impl Inventory {
         let streams = store.streams(&Scope::All).await?;
         let rates = store.write_rates(&Scope::All, now).await?;
         let which = CameraQuery { include_removed: true, ..CameraQuery::default() };
-        let mut inventory = Inventory { cameras: Vec::new(), sources: Vec::new(), name_numbers: HashMap::new() };
+        let mut inventory =
+            Inventory { cameras: Vec::new(), sources: Vec::new(), name_numbers: HashMap::new() };
         let mut after = None;
         loop {
             let page = store.cameras(&Scope::All, &which, after.as_ref(), PAGE).await?;

@@ -64,8 +64,10 @@ impl Leases {
     /// Keeps segments from being leased; those that are leased are left out.
     pub(super) fn doom(&self, ids: impl IntoIterator<Item = SegmentId>) -> Doom {
         let mut inner = self.inner();
-        let ids: HashSet<SegmentId> =
-            ids.into_iter().filter(|id| !inner.readers.contains_key(id) && inner.doomed.insert(*id)).collect();
+        let ids: HashSet<SegmentId> = ids
+            .into_iter()
+            .filter(|id| !inner.readers.contains_key(id) && inner.doomed.insert(*id))
+            .collect();
         drop(inner);
         Doom { registry: self.clone(), ids }
     }

@@ -40,7 +40,8 @@ impl Limits {
         let mut unusable = Vec::new();
         let mut limit = |key, configured, least: u64| {
             let found = stored.iter().find(|setting| setting.key == key);
-            let value = found.map(|setting| setting.value.parse::<u64>().ok().filter(|bytes| *bytes >= least));
+            let value =
+                found.map(|setting| setting.value.parse::<u64>().ok().filter(|bytes| *bytes >= least));
             if value == Some(None) {
                 unusable.push(key);
             }

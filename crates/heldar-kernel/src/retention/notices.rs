@@ -81,7 +81,8 @@ pub(super) fn notices(deleted: &Deleted, kept: &Kept, policy: &Policy, episodes:
 }
 
 fn deletion(reason: Reason, (segments, bytes): (u64, u64), kept: &Kept, policy: &Policy) -> Notice {
-    let pressure = |severity, payload| Notice { camera: None, event_type: "disk_pressure", severity, payload };
+    let pressure =
+        |severity, payload| Notice { camera: None, event_type: "disk_pressure", severity, payload };
     match reason {
         Reason::Age => Notice {
             camera: None,
@@ -184,11 +185,17 @@ mod tests {
         let short = Condition::FloorOutOfReach { min_free_bytes: 7, short_bytes: 3 };
         let found = notices(&deleted, &Kept::default(), &policy, &[Episode::Entered(short.clone())]);
         assert_eq!(found.len(), 2);
-        assert_eq!((&found[1].payload["reason"], &found[1].payload["deleted"]), (&json!("free_floor"), &json!(1)));
+        assert_eq!(
+            (&found[1].payload["reason"], &found[1].payload["deleted"]),
+            (&json!("free_floor"), &json!(1))
+        );
 
         let cleared = Episode::Cleared { condition: short, lasted: Micros::from_secs(90) };
         let found = notices(&Deleted::default(), &Kept::default(), &policy, &[cleared]);
-        assert_eq!((found[0].event_type, &found[0].payload["seconds"]), ("disk_pressure_cleared", &json!(90)));
+        assert_eq!(
+            (found[0].event_type, &found[0].payload["seconds"]),
+            ("disk_pressure_cleared", &json!(90))
+        );
     }
 
     #[test]

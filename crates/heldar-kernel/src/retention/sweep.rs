@@ -96,8 +96,7 @@ impl Retention {
         let ground = &self.ground;
         let now = self.now();
         let mut report = SweepReport { at: now, ..SweepReport::default() };
-        let executor =
-            Executor { store: &ground.store, disk: &ground.disk, leases: &self.leases, now };
+        let executor = Executor { store: &ground.store, disk: &ground.disk, leases: &self.leases, now };
         self.finish(&executor, memory, &mut report).await?;
         let keep_clips = ground.settings.clip_age.is_none();
         report.clips = upkeep::remove_clips(&ground.store, &ground.settings.clips, now, keep_clips).await?;
@@ -139,7 +138,8 @@ impl Retention {
             inventory.mark(&memory.marks);
             let disk = self.space().await.map(disk_of);
             let purpose = Purpose::Sweep { max_items: ROUND };
-            let plan = inventory.plan(executor.store, executor.leases, executor.now, *policy, disk, purpose).await?;
+            let plan =
+                inventory.plan(executor.store, executor.leases, executor.now, *policy, disk, purpose).await?;
             let done = self.execute(executor, &inventory, &plan, policy, report).await?;
             remember(memory, &plan, &done.behind);
             let ended = plan.complete || done.batch_total == 0 || done.floor.is_some();

@@ -55,8 +55,11 @@ struct Stretch {
 
 /// Joins rows and removals that are no further apart than what needs a row of its own.
 fn changes(camera: &CameraId, rows: Vec<Gap>, removed: &[Interval], now: WallTime) -> Vec<WriteOp> {
-    let mut parts: Vec<Stretch> = removed.iter().map(|span| Stretch { span: *span, rows: Vec::new() }).collect();
-    parts.extend(rows.into_iter().map(|row| Stretch { span: Interval::new(row.start, row.end), rows: vec![row] }));
+    let mut parts: Vec<Stretch> =
+        removed.iter().map(|span| Stretch { span: *span, rows: Vec::new() }).collect();
+    parts.extend(
+        rows.into_iter().map(|row| Stretch { span: Interval::new(row.start, row.end), rows: vec![row] }),
+    );
     parts.sort_by_key(|part| part.span.start);
     let mut joined: Vec<Stretch> = Vec::new();
     for part in parts {
@@ -75,7 +78,8 @@ fn write(camera: &CameraId, stretch: Stretch, now: WallTime) -> Vec<WriteOp> {
     let mut rows = stretch.rows.into_iter();
     let first = rows.next();
     let others: Vec<PublicId> = rows.map(|row| row.id).collect();
-    let unchanged = first.as_ref().is_some_and(|row| (row.start, row.end) == (stretch.span.start, stretch.span.end));
+    let unchanged =
+        first.as_ref().is_some_and(|row| (row.start, row.end) == (stretch.span.start, stretch.span.end));
     if unchanged && others.is_empty() {
         return Vec::new();
     }

@@ -27,7 +27,10 @@ pub(super) async fn remove_clips(
 ) -> Result<u64, StoreError> {
     let begun = store.deleting_clips(&Scope::All, CLIPS).await?;
     let mut gone = unlink(store, folder, begun).await?;
-    while !keep_all {
+    if keep_all {
+        return Ok(gone);
+    }
+    loop {
         let expired = store.expired_clips(&Scope::All, now, CLIPS).await?;
         if expired.is_empty() {
             break;
@@ -52,7 +55,9 @@ async fn unlink(store: &Store, folder: &ClipFolder, clips: Vec<Clip>) -> Result<
         for clip in clips {
             match folder.remove(&clip.filename) {
                 Ok(()) => gone.push(clip.id),
-                Err(error) => tracing::warn!(clip = %clip.id, %error, "the file of a clip cannot be removed now"),
+                Err(error) => {
+                    tracing::warn!(clip = %clip.id, %error, "the file of a clip cannot be removed now")
+                }
             }
         }
         gone

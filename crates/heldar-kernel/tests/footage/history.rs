@@ -186,9 +186,17 @@ impl History {
     }
 
     /// Footage on its way, of the segment that is open or of the one that follows.
-    fn tail(&self, now: WallTime) -> Option<Interval> {
-        let goes_on = [None, Some((EndReason::Rotated, None)), Some((EndReason::Parameters, None))];
-        let last = self.pieces.last().filter(|last| goes_on.contains(&last.seal))?;
+    pub(crate) fn tail(&self, now: WallTime) -> Option<Interval> {
+        let last = self.pieces.last()?;
+        let goes_on = match last.seal {
+            None => true,
+            // The next file has no fragment yet, for as long as that may take.
+            Some((EndReason::Rotated | EndReason::Parameters, None)) => now - last.interval.end <= IN_FLIGHT,
+            Some(_) => false,
+        };
+        if !goes_on {
+            return None;
+        }
         let end = last.interval.end;
         let reaches = |row: &&Row| row.open || row.interval.end > end;
         let stop = self.rows.iter().filter(reaches).map(|row| row.interval.start.max(end)).min();

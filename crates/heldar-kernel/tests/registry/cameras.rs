@@ -84,6 +84,13 @@ async fn lists_are_filtered_and_paged() {
         (vec!["cam_0", "cam_1", "cam_2", "cam_3", "cam_4", "cam_5", "cam_6"], vec![3, 3, 1])
     );
 
+    for list in ["/api/v1/health/cameras?limit=3", "/api/v1/vendors?limit=3"] {
+        let whole = world.get(list.split('?').next().unwrap()).await;
+        let (all, pages) = walk(&world, As::System, list).await;
+        assert_eq!((json!(all), whole.next()), (whole.ok(), None), "{list}");
+        assert!(pages.len() > 1 && pages.iter().all(|length| *length <= 3), "{list}: {pages:?}");
+    }
+
     // Between two pages one goes that was seen, one comes before and one behind.
     let first = world.get("/api/v1/cameras?limit=3").await;
     assert_eq!(delete(&world, "/api/v1/cameras/cam_1").await.status, 204);

@@ -262,3 +262,10 @@ async fn defaults_come_from_the_environment() {
     .unwrap();
     assert_eq!(super::without_times(view), expect);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_has_the_same_fields() {
+    let api = serde_json::to_value(heldar_kernel::api::routes().openapi().unwrap()).unwrap();
+    let schemas = &api["components"]["schemas"];
+    eprintln!("DBG {}", serde_json::to_string_pretty(&json!([schemas["CreateCamera"], schemas["PatchCamera"], schemas["CameraStatus"], schemas["StreamTest"], schemas["RecordMode"], api["paths"]["/api/v1/audit/export"], api["paths"]["/api/v1/cameras"]["get"]])).unwrap());
+}

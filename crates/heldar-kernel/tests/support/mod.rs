@@ -15,8 +15,7 @@ use heldar_base::{CameraId, Capability, Principal, PrincipalKind, Role, Scope};
 use heldar_config::{Flags, HostFiles, Input, load};
 use heldar_http::metrics::HttpMetrics;
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Resolver, Scheme,
-    Via,
+    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Resolver, Scheme, Via,
 };
 use heldar_kernel::api;
 use heldar_kernel::health::Configuration;

@@ -5,9 +5,12 @@
 
 mod cameras;
 mod clips;
+mod export;
 mod folder;
+mod footage;
 mod http;
 mod idle;
+mod index;
 mod process;
 mod record;
 mod server;
@@ -16,11 +19,13 @@ mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand};
+use heldar_base::WallTime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{USAGE_ERROR, complain, log, say};
+use crate::{USAGE_ERROR, complain, log, say, with_causes};
 
 /// Measures this build on this machine. Quiet machines give true figures.
 #[derive(Parser)]
@@ -36,6 +41,10 @@ enum What {
     Record(record::Options),
     /// CPU and memory of a server without cameras
     Idle(idle::Options),
+    /// Export of an hour, against cp, sync and sha256sum; first byte of a virtual file
+    Export(export::Options),
+    /// Start and answers over a large index
+    Index(index::Options),
 }
 
 /// What a measurement found out about the targets it knows.
@@ -97,6 +106,8 @@ async fn measure(what: What) -> Result<Verdict, String> {
     match what {
         What::Record(options) => Box::pin(record::run(options)).await,
         What::Idle(options) => Box::pin(idle::run(options)).await,
+        What::Export(options) => Box::pin(export::run(options)).await,
+        What::Index(options) => Box::pin(index::run(options)).await,
     }
 }
 
@@ -106,4 +117,15 @@ fn print_json(report: &impl serde::Serialize) -> Result<(), String> {
     text.push('\n');
     say(&text);
     Ok(())
+}
+
+/// An error with its causes, as text.
+fn with_cause(error: impl std::error::Error) -> String {
+    with_causes(&error)
+}
+
+/// The host's clock; the servers that are asked run on the same host.
+fn now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -109,6 +109,15 @@ impl Server {
         Ok(())
     }
 
+    /// Adds a camera that nobody pulls: its footage is there already or comes from elsewhere.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub(super) async fn add_silent_camera(&mut self, id: &str) -> Result<(), String> {
+        let body = json!({ "id": id, "name": id, "record_enabled": false, "retention_hours": 8760 });
+        self.api.post("/api/v1/cameras", &body).await?.success().map(|_camera| ())
+    }
+
     /// Waits until every camera is recording.
     ///
     /// # Errors

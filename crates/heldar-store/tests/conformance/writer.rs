@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use heldar_base::Scope;
 use heldar_store::op::{AppendEvents, CreateCamera, PutSetting, WriteOp};
-use heldar_store::{Condition, ErrorKind, EventFilter, Store, StoreConfig};
+use heldar_store::{Condition, Engine, ErrorKind, EventFilter, Store, StoreConfig};
 
 use crate::world::{Db, at, camera, create_feed, event, fields};
 
@@ -130,7 +130,10 @@ pub(crate) async fn event_numbers_survive_an_unclean_stop(db: Db) {
     let after = next_seq(&store, 4).await;
     assert!(after > 65_536, "{after}");
     drop(fenced_off);
-    // More than one reservation.
+    // More than one reservation; the same code on both engines, and quicker on one.
+    if store.engine() == Engine::Postgres {
+        return;
+    }
     let events = (0..70_000).map(|number| event(100 + number, None, 0)).collect::<Vec<_>>();
     for chunk in events.chunks(35_000) {
         let seqs = store.write(AppendEvents { events: chunk.to_vec() }).await.unwrap();

@@ -2,11 +2,12 @@
 
 use axum::extract::State;
 use heldar_base::{CameraId, Capability, NotWanted, ReasonClass, WallTime};
-use heldar_http::{Access, ApiError, Caller, Code, Doc, Json, RouteTable};
-use heldar_store::{CameraQuery, CameraState, CameraStatus, PAGE_LIMIT};
+use heldar_http::{Access, ApiError, Caller, Code, Doc, Json, List, Page, Query, RouteTable};
+use heldar_store::{CameraQuery, CameraState, CameraStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::paging::Paging;
 use crate::api::{Api, errors, words};
 use crate::engine::stream::AudioOutcome;
 use crate::engine::supervisor::{SessionPhase, StatusView};
@@ -85,7 +86,9 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
         Access::filter(read),
         list,
         Doc::new("listCameraHealth", "health", "What each camera is doing")
-            .list::<Health>(200, "By camera id."),
+            .query::<Paging>()
+            .page::<Health>("By camera id.")
+            .fails(&[Code::BadCursor]),
     );
     table.add(
         axum::http::Method::GET,
@@ -98,13 +101,18 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
     );
 }
 
-async fn list(State(kernel): State<Api>, caller: Caller) -> Result<Json<Vec<Health>>, ApiError> {
+async fn list(
+    State(kernel): State<Api>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+    list: List,
+) -> Result<Page<Health>, ApiError> {
+    let mut after: Option<CameraId> = list.position()?;
     let mut all = Vec::new();
-    let mut after = None;
     let stored = kernel.store.statuses(caller.scope()).await.map_err(errors::store)?;
     loop {
         let which = CameraQuery::default();
-        let page = kernel.store.cameras(caller.scope(), &which, after.as_ref(), PAGE_LIMIT).await;
+        let page = kernel.store.cameras(caller.scope(), &which, after.as_ref(), paging.rows()).await;
         let page = page.map_err(errors::store)?;
         all.extend(page.rows.iter().filter_map(|camera| {
             let kept = || stored.binary_search_by(|status| status.camera.cmp(&camera.id)).ok();
@@ -113,8 +121,8 @@ async fn list(State(kernel): State<Api>, caller: Caller) -> Result<Json<Vec<Heal
             health.map(|health| health.of_camera(&kernel, camera))
         }));
         after = page.next;
-        if after.is_none() {
-            return Ok(Json(all));
+        if after.is_none() || paging.is_page() {
+            return Ok(list.page(all, after));
         }
     }
 }

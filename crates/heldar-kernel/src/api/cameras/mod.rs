@@ -8,14 +8,15 @@ mod view;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use heldar_base::{CameraId, Capability, Scope, SiteId};
-use heldar_http::{Access, ApiError, Caller, Code, Doc, Json, Limit, List, Page, Query, RouteTable};
-use heldar_store::{Camera, CameraQuery, PAGE_LIMIT};
+use heldar_http::{Access, ApiError, Caller, Code, Doc, Json, List, Page, Query, RouteTable};
+use heldar_store::{Camera, CameraQuery};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 pub use body::{CreateCamera, PatchCamera};
 pub use view::CameraView;
 
+use super::paging::Paging;
 use super::requester::Requester;
 use super::{Api, errors};
 use crate::kernel::Kernel;
@@ -32,6 +33,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
         list,
         Doc::new("listCameras", "cameras", "List cameras")
             .query::<Filter>()
+            .query::<Paging>()
             .page::<CameraView>("By id.")
             .fails(&[Code::BadCursor]),
     );
@@ -71,8 +73,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
         delete,
         Doc::new("deleteCamera", "cameras", "Delete a camera, with or without its footage")
             .query::<Deletion>()
-            .empty(204, "It is gone.")
-            .fails(&[Code::EvidenceHeld]),
+            .empty(204, "It is gone."),
     );
     health::routes(table);
     probe::routes(table);
@@ -88,18 +89,13 @@ struct Filter {
     /// Those too that were removed with their footage kept.
     #[serde(default)]
     include_removed: bool,
-    /// Longest page, moved into 1..5000; everything without it.
-    #[param(value_type = Option<u32>)]
-    limit: Option<Limit<5000, 1, 5000>>,
-    /// Where the page begins.
-    #[serde(rename = "cursor")]
-    _cursor: Option<String>,
 }
 
 async fn list(
     State(kernel): State<Api>,
     caller: Caller,
     Query(filter): Query<Filter>,
+    Query(paging): Query<Paging>,
     list: List,
 ) -> Result<Page<CameraView>, ApiError> {
     let mut after: Option<CameraId> = list.position()?;
@@ -114,12 +110,11 @@ async fn list(
     let seen = SeenStreams::new(&kernel, streams);
     let mut views = Vec::new();
     loop {
-        let limit = filter.limit.map_or(PAGE_LIMIT, Limit::get);
-        let page = kernel.store.cameras(caller.scope(), &which, after.as_ref(), limit).await;
+        let page = kernel.store.cameras(caller.scope(), &which, after.as_ref(), paging.rows()).await;
         let page = page.map_err(errors::store)?;
         views.extend(page.rows.into_iter().map(|camera| CameraView::new(&kernel, camera, &seen)));
         after = page.next;
-        if after.is_none() || filter.limit.is_some() {
+        if after.is_none() || paging.is_page() {
             return Ok(list.page(views, after));
         }
     }

@@ -68,7 +68,10 @@ async fn show(State(api): State<Api>) -> Result<Json<Vec<ConfigEntry>>, ApiError
     let limits = api.retention.limits().await.map_err(errors::store)?;
     let overrides = [
         ("HELDAR_MAX_RECORDINGS_GB", limits.max.overridden.then(|| gb(limits.max.bytes).to_string())),
-        ("HELDAR_MIN_FREE_DISK_GB", limits.min_free.overridden.then(|| gb(limits.min_free.bytes).to_string())),
+        (
+            "HELDAR_MIN_FREE_DISK_GB",
+            limits.min_free.overridden.then(|| gb(limits.min_free.bytes).to_string()),
+        ),
         ("HELDAR_MAX_DB_GB", db::stored_cap(&api).await?.map(|bytes| gb(bytes).to_string())),
         ("HELDAR_LIVE_TRANSCODE_ENGINE", transcode::engine(&api).await?.1),
     ];

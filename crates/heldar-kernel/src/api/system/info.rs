@@ -31,7 +31,9 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
             Access::filter(Capability::SystemRead),
             system,
             Doc::new("getSystem", TAG, "The server at a glance")
-                .details("Figures of the caller's cameras. Its cost does not grow with the number of segments.")
+                .details(
+                    "Figures of the caller's cameras. Its cost does not grow with the number of segments.",
+                )
                 .json::<SystemInfo>(200, "The server."),
         )
         .add(
@@ -369,8 +371,10 @@ fn enforcement(api: &Api) -> Enforcement {
 /// Warnings of the configuration, and of what the server does with it.
 fn warnings(api: &Api, limits: &Limits) -> Vec<WarningView> {
     let configuration = api.health.configuration();
-    let mut warnings: Vec<WarningView> =
-        configuration.warnings().map(|finding| WarningView::new(finding.code, finding.text.clone())).collect();
+    let mut warnings: Vec<WarningView> = configuration
+        .warnings()
+        .map(|finding| WarningView::new(finding.code, finding.text.clone()))
+        .collect();
     let mut add = |code: &str, text: &str| {
         if warnings.iter().all(|warning| warning.code != code) {
             warnings.push(WarningView::new(code, text));
@@ -380,7 +384,10 @@ fn warnings(api: &Api, limits: &Limits) -> Vec<WarningView> {
         add("open_access", "access control is off and everybody who reaches this server is administrator");
     }
     if api.settings.secrets.current.is_none() {
-        add("secrets_in_clear", "HELDAR_SECRET_KEY is not set: passwords and stream addresses are stored in clear");
+        add(
+            "secrets_in_clear",
+            "HELDAR_SECRET_KEY is not set: passwords and stream addresses are stored in clear",
+        );
     }
     let nobody_chose = |overridden: bool, name| !overridden && configuration.is_default(name);
     match api.retention.limited_by() {
@@ -388,14 +395,19 @@ fn warnings(api: &Api, limits: &Limits) -> Vec<WarningView> {
             "default_limit",
             "footage is removed for the default cap of all recordings, which nobody chose (HELDAR_MAX_RECORDINGS_GB)",
         ),
-        Some(Reason::FreeFloor) if nobody_chose(limits.min_free.overridden, "HELDAR_MIN_FREE_DISK_GB") => add(
-            "default_limit",
-            "footage is removed for the default floor of free space, which nobody chose (HELDAR_MIN_FREE_DISK_GB)",
-        ),
+        Some(Reason::FreeFloor) if nobody_chose(limits.min_free.overridden, "HELDAR_MIN_FREE_DISK_GB") => {
+            add(
+                "default_limit",
+                "footage is removed for the default floor of free space, which nobody chose (HELDAR_MIN_FREE_DISK_GB)",
+            )
+        }
         _ => {}
     }
     for key in &limits.unusable {
-        warnings.push(WarningView::new("setting_unusable", format!("the stored setting `{key}` is not valid and is ignored")));
+        warnings.push(WarningView::new(
+            "setting_unusable",
+            format!("the stored setting `{key}` is not valid and is ignored"),
+        ));
     }
     warnings
 }

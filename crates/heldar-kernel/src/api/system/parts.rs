@@ -81,7 +81,8 @@ pub(super) async fn save(
         return Ok(false);
     }
     let audit = api.audit(who, action, ("settings", target), Value::Object(detail.clone()));
-    let entry = AuditEntry { before: Some(Value::Object(before)), after: Some(Value::Object(detail)), ..audit };
+    let entry =
+        AuditEntry { before: Some(Value::Object(before)), after: Some(Value::Object(detail)), ..audit };
     ops.push(heldar_store::op::AppendAudit { entry }.into());
     api.store.write_all(ops).await.map_err(errors::store)?;
     Ok(true)

@@ -248,7 +248,8 @@ async fn keep_asked(
     let which = CameraQuery { include_removed: true, ..CameraQuery::default() };
     let mut after = None;
     loop {
-        let page = api.store.cameras(&Scope::All, &which, after.as_ref(), 1000).await.map_err(errors::store)?;
+        let page =
+            api.store.cameras(&Scope::All, &which, after.as_ref(), 1000).await.map_err(errors::store)?;
         present.extend(page.rows.into_iter().map(|camera| (camera.id.clone(), Keep::of(&camera.fields))));
         after = page.next;
         if after.is_none() {
@@ -375,10 +376,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_of_a_camera_goes_over_its_own() {
-        let own = Keep {
-            hours: KeepHours { all: 24, motion: Some(48), alert: Some(72) },
-            quota_bytes: Some(1000),
-        };
+        let own =
+            Keep { hours: KeepHours { all: 24, motion: Some(48), alert: Some(72) }, quota_bytes: Some(1000) };
         let check = |body: &str, hours: (u32, Option<u32>, Option<u32>), quota_bytes: Option<u64>| {
             let asked: CameraRetention = serde_json::from_str(body).unwrap();
             let (all, motion, alert) = hours;
@@ -388,6 +387,10 @@ mod tests {
         check("{}", (24, Some(48), Some(72)), Some(1000));
         check(r#"{"retention_hours":null,"storage_quota_bytes":null}"#, (24, Some(48), Some(72)), None);
         check(r#"{"retention_hours":0,"retention_motion_hours":null}"#, (1, None, Some(72)), Some(1000));
-        check(r#"{"retention_alert_hours":99999999,"storage_quota_bytes":-1}"#, (24, Some(48), Some(43_800)), None);
+        check(
+            r#"{"retention_alert_hours":99999999,"storage_quota_bytes":-1}"#,
+            (24, Some(48), Some(43_800)),
+            None,
+        );
     }
 }

@@ -8,7 +8,7 @@ mod kernel;
 mod report;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use heldar_base::WallTime;
 
@@ -16,7 +16,7 @@ use super::cameras::TestCameras;
 use super::clips::Clip;
 use super::folder::TempFolder;
 use super::usage::{Machine, MachineInfo, Usage};
-use super::{Verdict, print_json};
+use super::{Verdict, now, print_json};
 use crate::{complain, say};
 use report::{Report, Run};
 
@@ -132,10 +132,4 @@ impl Window {
             ..Run::default()
         })
     }
-}
-
-/// The host's clock; the servers that are asked run on the same host.
-fn now() -> WallTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    WallTime(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
