@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo test check deny setup clean
+.PHONY: help demo media test check deny setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -15,6 +15,10 @@ demo: ## install what is missing, build, start a server with four test cameras, 
 	@scripts/setup.sh demo
 	cargo build --release --locked -p heldar-server
 	$(BUILT)/heldar demo
+
+media: ## draw and encode every clip of the test cameras' scene, once
+	@scripts/setup.sh demo
+	cargo run -q --release --locked -p heldar-testcam --example make_media -- media
 
 test: ## install what is missing, then everything that a change must pass
 	@scripts/setup.sh test

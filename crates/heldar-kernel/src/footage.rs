@@ -131,8 +131,12 @@ impl Kernel {
         for segment in live.into_iter().filter(within) {
             match all.binary_search_by_key(&segment.start(), SegmentInfo::start) {
                 Ok(at) => {
-                    let created_at = all[at].created_at;
-                    all[at] = SegmentInfo { created_at, ..segment };
+                    // The row may have been written after the live index was read: what says more wins.
+                    let says = |known: &SegmentInfo| (!known.open, known.end);
+                    if says(&segment) >= says(&all[at]) {
+                        let created_at = all[at].created_at;
+                        all[at] = SegmentInfo { created_at, ..segment };
+                    }
                 }
                 Err(at) => all.insert(at, segment),
             }

@@ -27,6 +27,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("stage.js", SCRIPT, include_bytes!("../web/stage.js")),
     ("time.js", SCRIPT, include_bytes!("../web/time.js")),
     ("timeline.js", SCRIPT, include_bytes!("../web/timeline.js")),
+    ("windows.js", SCRIPT, include_bytes!("../web/windows.js")),
     ("words.js", SCRIPT, include_bytes!("../web/words.js")),
 ];
 

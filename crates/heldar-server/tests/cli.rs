@@ -1,4 +1,5 @@
 //! The commands of the real binary: what they print, and how they end.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -147,7 +148,16 @@ impl Drop for Running {
 fn clip(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("bars.mp4");
     let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=4", "-c:v", "libx264"])
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=size=320x180:rate=10:duration=4",
+            "-c:v",
+            "libx264",
+        ])
         .args(["-preset", "ultrafast", "-g", "10", "-bf", "0", "-pix_fmt", "yuv420p"])
         .arg(&path)
         .status()

@@ -1,4 +1,5 @@
 //! What the route table says is what `docs/reference` shows. `UPDATE_GOLDEN=1` writes it.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +13,10 @@ fn check(command: &str, name: &str) {
         std::fs::write(&path, &output.stdout).unwrap();
     }
     let golden = std::fs::read(&path).unwrap_or_default();
-    assert!(golden == output.stdout, "docs/reference/{name} is not what the routes say: run with UPDATE_GOLDEN=1");
+    assert!(
+        golden == output.stdout,
+        "docs/reference/{name} is not what the routes say: run with UPDATE_GOLDEN=1"
+    );
 }
 
 #[test]

@@ -16,7 +16,8 @@ export class ApiError extends Error {
 
   /** The message with the id that finds it in the server's log. */
   get text() {
-    const sentence = this.message.charAt(0).toUpperCase() + this.message.slice(1);
+    // Names of fields begin as they are written.
+    const sentence = /^[a-z]+[ ,]/.test(this.message) ? this.message.charAt(0).toUpperCase() + this.message.slice(1) : this.message;
     return this.status >= 500 && this.requestId ? `${sentence} (${this.requestId})` : sentence;
   }
 }

@@ -5,16 +5,10 @@
 // newest footage windows are as short as what was recorded since; that is how playback follows it. Knows no page around the
 // two elements; says what happens by events: `change` for the state, `time` for the instant, `skip` for a hole passed.
 
-import { ApiError, camera as path, get, now } from './api.js';
-import { MediaMap } from './footage.js';
-import { iso, parse } from './time.js';
+import { now } from './api.js';
+import { BEHIND, canPlay, codecName, find, newestFootage, windowFrom, windowOfNextSegment } from './windows.js';
 
-/** Length of a window, and how much of it lies before the instant that was asked for, in milliseconds. */
-const WINDOW = 10 * 60_000;
-const DAY = 24 * 3600_000;
-const BEFORE = 30_000;
-/** Distance of "latest" from the newest footage, and the distance that is caught up with. */
-const BEHIND = 6_000;
+/** "Latest" that has got so far behind the newest footage catches up. */
 const TOO_FAR_BEHIND = 20_000;
 /** A window that ends so close to now is followed by one that is being recorded. */
 const NEAR_NOW = 60_000;
@@ -32,13 +26,11 @@ const REMEMBERED = 12;
 const TRIES = 12;
 const SETTLE = 40;
 
-const noFootage = (error) => error instanceof ApiError && error.code === 'no_footage';
-
 export class Player extends EventTarget {
   camera = '';
-  /** `idle`, `loading`, `ready`, `waiting` (for footage to be recorded), `empty` (no footage at all), `failed`. */
+  /** `idle`, `loading`, `ready`, `waiting` (for more to be recorded), `empty` (no footage at all), `failed`, `unplayable`. */
   phase = 'idle';
-  /** Why, when it failed. */
+  /** Why, when it failed or cannot be played. */
   message = '';
   speed = 1;
   /** Whether it plays as soon as it can. */
@@ -99,7 +91,7 @@ export class Player extends EventTarget {
         return;
       }
     }
-    await this.#load(camera, (signal) => this.#find(camera, instant, direction, signal));
+    await this.#load(camera, (signal) => find(camera, instant, direction, signal));
   }
 
   /** Goes to the newest footage and stays with it. */
@@ -108,7 +100,7 @@ export class Player extends EventTarget {
     this.speed = 1;
     await this.#load(camera, async (signal) => {
       const newest = await newestFootage(camera, signal);
-      return newest === null ? null : this.#find(camera, newest - BEHIND, 1, signal);
+      return newest === null ? null : find(camera, newest - BEHIND, 1, signal);
     });
     this.following = this.phase === 'ready' || this.phase === 'empty';
     this.#changed();
@@ -187,54 +179,6 @@ export class Player extends EventTarget {
     this.#changed();
   }
 
-  // Finding footage
-
-  /** The window to play an instant from, and the media time to begin at; `null` when the camera has no footage. */
-  async #find(camera, instant, direction, signal) {
-    const from = instant - (direction >= 0 ? BEFORE : WINDOW - BEFORE);
-    const first = await footageFrom(camera, from, signal);
-    if (first !== null && first < from + WINDOW) {
-      const window = await this.#plan(camera, from, from + WINDOW, instant, signal);
-      const media = window?.map.mediaOf(instant, direction) ?? null;
-      if (media !== null) return { window, media };
-    }
-    const beyond = (side) => this.#findBeyond(camera, instant, side, signal);
-    return (await beyond(direction)) ?? beyond(-direction);
-  }
-
-  /** The same where the nearest footage on one side is further away than a window is long. */
-  async #findBeyond(camera, instant, direction, signal) {
-    const ahead = direction >= 0;
-    const near = await (ahead ? footageFrom : footageTo)(camera, instant, signal);
-    if (near === null) return null;
-    const start = ahead ? near : near - BEHIND;
-    const from = ahead ? near : near - BEFORE;
-    const window = await this.#plan(camera, from, from + WINDOW, start, signal);
-    return window ? { window, media: window.map.mediaOf(start) ?? 0 } : null;
-  }
-
-  /** What the server can show between two instants, around one of them; `null` when that is nothing. */
-  async #plan(camera, from, to, around, signal) {
-    let answer;
-    try {
-      answer = await get(path(camera, '/video.json', { from: iso(from), to: iso(to) }), { signal });
-    } catch (error) {
-      if (noFootage(error)) return null;
-      throw error;
-    }
-    const parts = answer.parts.map((part) => ({
-      media: part.media_start_seconds,
-      start: parse(part.start),
-      end: parse(part.end),
-      codec: part.codec_string,
-    }));
-    if (!parts.length) return null;
-    const map = new MediaMap(parts).alike(around);
-    // With both ends on footage that is there, the bytes stay the same while more is recorded.
-    const bounds = { from: iso(map.start), to: iso(map.end) };
-    return { camera, map, url: path(camera, '/video.mp4', bounds), codec: map.parts[0].codec, mended: false };
-  }
-
   // Showing it
 
   async #load(camera, find) {
@@ -264,7 +208,7 @@ export class Player extends EventTarget {
   async #open(window, media, signal) {
     if (!canPlay(window.codec)) {
       this.#clear();
-      this.#fail(`This browser does not play ${codecName(window.codec)}. The footage is there: export it, or use another browser.`);
+      this.#fail(`This browser does not play ${codecName(window.codec)}. The footage is there: export it, or use another browser.`, 'unplayable');
       return;
     }
     const video = this.#video;
@@ -337,8 +281,7 @@ export class Player extends EventTarget {
     const { signal } = this.#job;
     const { map, camera } = this.#window;
     try {
-      const near = await footageFrom(camera, map.end, signal);
-      const window = near === null ? null : await this.#plan(camera, near, near + WINDOW, near, signal);
+      const window = await windowFrom(camera, map.end, signal);
       if (signal.aborted) return;
       if (window && canPlay(window.codec) && this.#worthIt(window.map)) {
         this.#setNext(window);
@@ -410,11 +353,7 @@ export class Player extends EventTarget {
     }
     await this.#load(this.camera, async (signal) => {
       // Pictures change their form only where a segment begins.
-      const query = { from: iso(wall), to: iso(wall + WINDOW), limit: 2 };
-      const segments = await get(path(window.camera, '/segments', query), { signal });
-      const starts = segments.map((segment) => parse(segment.start_time));
-      const start = starts.find((each) => each > wall + 1);
-      const found = start === undefined ? null : await this.#plan(window.camera, start, start + WINDOW, start, signal);
+      const found = await windowOfNextSegment(window.camera, wall, signal);
       if (!found) throw new Error(reason);
       return { window: { ...found, mended: true }, media: 0 };
     });
@@ -428,8 +367,8 @@ export class Player extends EventTarget {
     this.#changed();
   }
 
-  #fail(message) {
-    this.phase = 'failed';
+  #fail(message, phase = 'failed') {
+    this.phase = phase;
     this.message = message;
     this.#changed();
   }
@@ -470,37 +409,6 @@ export class Player extends EventTarget {
     };
     video.requestVideoFrameCallback(seen);
   }
-}
-
-/** End of a camera's newest footage; `null` when there is none. */
-async function newestFootage(camera, signal) {
-  const segments = await get(path(camera, '/segments', { limit: 1 }), { signal });
-  return segments.length ? parse(segments[segments.length - 1].end_time) : null;
-}
-
-/** The first instant with footage at or after another; `null` when there is none. */
-async function footageFrom(camera, instant, signal) {
-  const [segment] = await get(path(camera, '/segments', { from: iso(instant), limit: 1 }), { signal });
-  return segment ? Math.max(instant, parse(segment.start_time)) : null;
-}
-
-/** The last instant with footage at or before another; `null` when there is none. */
-async function footageTo(camera, instant, signal) {
-  // The day before answers nearly always, and fast.
-  for (const from of [iso(instant - DAY), undefined]) {
-    const { ranges } = await get(path(camera, '/timeline', { from, to: iso(instant) }), { signal });
-    if (ranges.length) return Math.min(instant, parse(ranges[ranges.length - 1].end));
-  }
-  return null;
-}
-
-function canPlay(codec) {
-  return !codec || document.createElement('video').canPlayType(`video/mp4; codecs="${codec}"`) !== '';
-}
-
-function codecName(codec) {
-  if (/^(hvc1|hev1)/.test(codec)) return 'H.265';
-  return /^av01/.test(codec) ? 'AV1' : codec;
 }
 
 function drop(video) {

@@ -81,6 +81,8 @@ function noticeText({ phase, message }) {
       return 'Nothing has been recorded yet.';
     case 'failed':
       return `${message} Click to try again.`;
+    case 'unplayable':
+      return message;
     case 'idle':
       return 'Pick a camera or a time.';
     default:

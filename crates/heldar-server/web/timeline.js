@@ -312,7 +312,7 @@ export function facts(camera) {
   }
   if (status.state !== 'recording') return `${state(status.state)}…`;
   const size = camera.record_stream === 'sub' ? camera.resolution_sub : camera.resolution_main;
-  const fps = status.fps_observed ?? camera.fps_main;
+  const fps = pictureRate(status.fps_observed, camera.fps_main);
   return [
     camera.codec && codec(camera.codec),
     size && resolution(size),
@@ -321,4 +321,9 @@ export function facts(camera) {
   ]
     .filter(Boolean)
     .join(' · ') || state(status.state);
+}
+
+/** What is measured, unless that is what was announced within the error of measuring. */
+function pictureRate(measured, announced) {
+  return measured && announced && Math.abs(measured / announced - 1) < 0.05 ? announced : measured ?? announced;
 }

@@ -136,7 +136,7 @@ struct Which {
     /// About this one camera.
     camera_id: Option<String>,
     /// That ended so.
-    #[param(inline, value_type = Option<words::AuditOutcome>)]
+    #[param(inline, value_type = words::AuditOutcome, required = false)]
     outcome: Option<AuditOutcome>,
     /// From this address.
     ip: Option<String>,

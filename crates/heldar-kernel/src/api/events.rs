@@ -80,7 +80,7 @@ struct Filter {
     /// Of this type.
     event_type: Option<String>,
     /// Of exactly this severity.
-    #[param(inline, value_type = Option<words::Severity>)]
+    #[param(inline, value_type = words::Severity, required = false)]
     severity: Option<Severity>,
     /// That happened at or after this time.
     #[param(value_type = Option<String>, format = DateTime)]

@@ -12,6 +12,7 @@ use heldar_base::{CameraId, Clock as _, Micros, MonoTime, StreamId};
 use heldar_media::VideoParams;
 use heldar_store::op::ObserveStream;
 use heldar_store::{ErrorKind, Observed};
+use tokio::sync::Notify;
 
 use crate::engine::stream::{StreamFigures, StreamReport};
 use crate::kernel::Kernel;
@@ -117,6 +118,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Observations {
     streams: Mutex<HashMap<StreamId, Entry>>,
+    /// Something other than a rate is new.
+    news: Notify,
 }
 
 impl Observations {
@@ -140,6 +143,7 @@ impl Observations {
                     entry.since = None;
                     entry.seen = seen;
                 }
+                self.news.notify_one();
             }
             StreamReport::Streaming { .. }
             | StreamReport::Ended { .. }
@@ -207,8 +211,11 @@ pub(super) async fn run(kernel: &Arc<Kernel>) {
     let mut round = tokio::time::interval(ROUND);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        round.tick().await;
         let observed = &kernel.registry.observed;
+        tokio::select! {
+            _ = round.tick() => {}
+            () = observed.news.notified() => {}
+        }
         for (stream, handle) in kernel.ingest.all() {
             if let Some(count) = Count::of(&handle.figures) {
                 observed.measure(&stream, count);

@@ -1,7 +1,8 @@
 //! Parameters, defaults, clamps, refusals and shapes of the routes.
 
 use heldar_base::{
-    CameraId, Capability, Cause, Clock as _, EndReason, Interval, Micros, NotWanted, StreamKind, WallTime,
+    CameraId, Capability, Cause, Clock as _, EndReason, Interval, Micros, NotWanted, SegmentId, StreamKind,
+    WallTime,
 };
 use heldar_store::op::{AppendEvents, PutGap, RemoveCamera};
 use heldar_store::{AudioFormat, CodecParams, FillState, Hole, NewEvent, Severity};
@@ -204,6 +205,16 @@ async fn a_segment_has_every_field() {
             "dependent": false,
         })
     );
+
+    // Locked while a job reads it.
+    let locks = async || {
+        let list = world.get(path).await.ok();
+        (list[0]["locked"].as_bool().unwrap(), list[1]["locked"].as_bool().unwrap())
+    };
+    let lease = world.kernel.retention.leases.acquire([SegmentId::parse(id).unwrap()]);
+    assert_eq!(locks().await, (false, true));
+    drop(lease);
+    assert_eq!(locks().await, (false, false));
 
     // Sound, an open file, a second of two files, a sub stream, a length that is no whole second.
     let kernel = &world.kernel;

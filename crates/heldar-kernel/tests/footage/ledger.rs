@@ -217,7 +217,7 @@ fn shares() -> (std::ops::Range<i64>, std::ops::Range<i64>) {
 #[test]
 fn coverage_is_what_a_naive_reading_says() {
     let (a, b) = shares();
-    with_histories(1500, (history(), a, b), async |world, name, history, a, b| {
+    with_histories(48, (history(), a, b), async |world, name, history, a, b| {
         let camera = create(&world.kernel, name).await;
         let now = world.kernel.clock.wall();
         // All of it lies in the past; a window may begin before it and end after now.
@@ -248,7 +248,7 @@ fn coverage_is_what_a_naive_reading_says() {
 #[test]
 fn the_present_is_what_a_naive_reading_says() {
     let offsets = (-6_000_000i64..500_000, 0i64..10_000_000);
-    with_histories(1500, (history(), offsets.0, offsets.1), async |world, name, history, end, back| {
+    with_histories(48, (history(), offsets.0, offsets.1), async |world, name, history, end, back| {
         let camera = create(&world.kernel, name).await;
         let now = world.kernel.clock.wall();
         let by = now + Micros(end) - history.end();
@@ -310,7 +310,7 @@ fn merged(footage: &[Interval], tolerance: Micros) -> Vec<Interval> {
 #[test]
 fn timeline_and_gaps_agree_with_a_naive_reading() {
     let (a, b) = shares();
-    with_histories(1500, (history(), a, b), async |world, name, history, a, b| {
+    with_histories(48, (history(), a, b), async |world, name, history, a, b| {
         let camera = create(&world.kernel, name).await;
         let now = world.kernel.clock.wall();
         let base = now - Micros::from_hours(1);

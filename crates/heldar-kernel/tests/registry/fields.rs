@@ -267,5 +267,24 @@ async fn defaults_come_from_the_environment() {
 async fn the_description_has_the_same_fields() {
     let api = serde_json::to_value(heldar_kernel::api::routes().openapi().unwrap()).unwrap();
     let schemas = &api["components"]["schemas"];
-    eprintln!("DBG {}", serde_json::to_string_pretty(&json!([schemas["CreateCamera"], schemas["PatchCamera"], schemas["CameraStatus"], schemas["StreamTest"], schemas["RecordMode"], api["paths"]["/api/v1/audit/export"], api["paths"]["/api/v1/cameras"]["get"]])).unwrap());
+    let fields = |schema: &str| -> Vec<String> {
+        schemas[schema]["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let (mut create, patch) = (fields("CreateCamera"), fields("PatchCamera"));
+    create.retain(|field| field != "id");
+    assert_eq!(create, patch);
+    assert_eq!(patch.len(), 35);
+    assert_eq!(schemas["CreateCamera"]["required"], json!(["name"]));
+    assert_eq!(schemas["PatchCamera"]["required"], Value::Null);
+    assert_eq!(schemas["PatchCamera"]["properties"]["channel"]["maximum"], 256);
+    let modes = json!(["continuous", "scheduled", "event", "scheduled_event"]);
+    assert_eq!(schemas["RecordMode"]["enum"], modes);
+
+    let world = quiet().await;
+    let view = made(&world, json!({ "name": "gate" })).await;
+    let mut shown: Vec<String> = view.as_object().unwrap().keys().cloned().collect();
+    shown.sort_unstable();
+    let mut described = fields("Camera");
+    described.sort_unstable();
+    assert_eq!(shown, described);
 }

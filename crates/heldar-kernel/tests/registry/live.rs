@@ -12,23 +12,14 @@ use serde_json::{Value, json};
 use super::{delete, made, patch};
 use crate::support::{As, World};
 
-fn clip(folder: &Path) -> PathBuf {
+fn clip(folder: &Path, sound: &[&str]) -> PathBuf {
     let path = folder.join("clip.mp4");
     let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", "4"])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-bf",
-            "0",
-            "-g",
-            "25",
-            "-pix_fmt",
-            "yuv420p",
-            "-an",
-        ])
+        .args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "4"])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "25"])
+        .args(["-pix_fmt", "yuv420p"])
+        .args(sound)
         .arg(&path)
         .status()
         .expect("ffmpeg is installed");
@@ -42,10 +33,10 @@ struct Cameras {
 }
 
 impl Cameras {
-    async fn start(profile: Option<&str>) -> Self {
+    async fn start(profile: Option<&str>, sound: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
-            video: Some(clip(folder.path())),
+            video: Some(clip(folder.path(), sound)),
             account: Some(Account { user: "admin".to_owned(), password: "pl4nted".to_owned().into() }),
             profiles: profile.and_then(profile::find).into_iter().collect(),
             ..Options::default()
@@ -94,7 +85,7 @@ async fn recorded_more_than(world: &World, camera: &str, seconds: f64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_camera_is_recorded_from_create_to_delete() {
     // One session only: a test must not take it from the recorder.
-    let cameras = Cameras::start(Some("single_session")).await;
+    let cameras = Cameras::start(Some("single_session"), &["-an"]).await;
     let world = World::start().await;
     let view = made(&world, json!({ "name": "gate", "main_stream_url": cameras.url("pl4nted") })).await;
     assert!(view["record_url_masked"].as_str().unwrap().starts_with("rtsp://***@127.0.0.1:"));
@@ -142,7 +133,7 @@ async fn a_camera_is_recorded_from_create_to_delete() {
     assert!(world.kernel.ingest.get(&StreamId::new(id.clone(), StreamKind::Main)).is_none());
     let kept = recorded_seconds(&world, "gate").await;
     assert!(kept > 0.0 && world.kernel.live.is_empty(), "all of it is in the store");
-    assert_eq!(world.get("/api/v1/cameras/gate").await.ok()["codec"], Value::Null);
+    assert_eq!(world.get("/api/v1/cameras/gate").await.ok()["codec"], "h264", "what the last session showed");
 
     made(&world, json!({ "name": "gate", "main_stream_url": cameras.url("pl4nted") })).await;
     // The footage is there again, and grows.
@@ -156,7 +147,7 @@ async fn a_camera_is_recorded_from_create_to_delete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tests_of_streams_that_are_not_recorded() {
-    let cameras = Cameras::start(Some("single_session")).await;
+    let cameras = Cameras::start(Some("single_session"), &["-an"]).await;
     let world = World::start().await;
     let check = async |name: &str, url: Value, expect: Value| {
         made(&world, json!({ "name": name, "enabled": false, "main_stream_url": url })).await;
@@ -192,4 +183,34 @@ async fn tests_of_streams_that_are_not_recorded() {
         json!({ "code": "no_stream_url", "error": "the camera has no stream address" }),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_and_transport_are_told() {
+    let cameras = Cameras::start(None, &["-c:a", "aac"]).await;
+    let world = World::start().await;
+    let body = json!({ "name": "gate", "main_stream_url": cameras.url("pl4nted"), "record_audio": true });
+    made(&world, body).await;
+    let health = until(&world, "/api/v1/cameras/gate/health", |h| h["session"] == "streaming").await;
+    assert_eq!(health["audio"], "copied");
+    let running = world.get("/api/v1/cameras/gate/test").await.ok();
+    let body = json!({ "name": "own", "main_stream_url": cameras.url("pl4nted"), "enabled": false, "rtsp_transport": "udp" });
+    made(&world, body).await;
+    let own = world.get("/api/v1/cameras/own/test").await.ok();
+    for (test, transport) in [(running, "tcp"), (own, "udp")] {
+        assert_eq!((&test["audio_codec"], &test["transport"]), (&json!("aac"), &json!(transport)), "{test}");
+    }
+
+    // What was seen outlives the process.
+    let stored = || async {
+        world.kernel.store.streams(&Scope::All).await.unwrap().iter().any(|s| s.observed.is_some())
+    };
+    while !stored().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    patch(&world, "/api/v1/cameras/gate", &json!({ "enabled": false })).await.ok();
+    let world = world.restart(&[]).await;
+    let view = world.get("/api/v1/cameras/gate").await.ok();
+    assert_eq!((&view["codec"], &view["resolution_main"]), (&json!("h264"), &json!("640x360")));
+    assert!(is_25(&view["fps_main"]), "{view}");
 }

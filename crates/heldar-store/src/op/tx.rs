@@ -91,7 +91,8 @@ impl<'c> Tx<'c> {
     /// Gives free pages of a SQLite file back to the file system; PostgreSQL does that by itself.
     pub(crate) async fn return_free_pages(&mut self, sqlite: Stmt) -> Result<(), StoreError> {
         if matches!(self.conn, Conn::Sqlite(_)) {
-            self.conn.execute(sqlite.with(Vec::new())).await?;
+            // It answers with a row without columns for each page.
+            self.conn.rows(sqlite.with(Vec::new())).await?;
         }
         Ok(())
     }

@@ -33,8 +33,8 @@ impl SecretText {
 /// Declares both bodies: all fields but the first two are the same. What follows `as` is the type in the description.
 macro_rules! bodies {
     (
-        plain { $($(#[$doc:meta])* $field:ident: $type:ident as $schema:path,)+ }
-        secret { $($(#[$secret_doc:meta])* $secret:ident,)+ }
+        plain { $($(#[$attribute:meta])* $field:ident: $type:ident as $schema:path,)+ }
+        secret { $($(#[$secret_attribute:meta])* $secret:ident,)+ }
     ) => {
         /// A new camera. Every field but `name` may be left out.
         #[derive(Debug, Deserialize, ToSchema)]
@@ -46,13 +46,13 @@ macro_rules! bodies {
             #[serde(default)]
             pub(super) id: Option<String>,
             $(
-                $(#[$doc])*
+                $(#[$attribute])*
                 #[serde(default)]
                 #[schema(value_type = Option<$schema>)]
                 $field: Patch<$type>,
             )+
             $(
-                $(#[$secret_doc])*
+                $(#[$secret_attribute])*
                 #[serde(default)]
                 #[schema(value_type = Option<String>)]
                 $secret: Patch<SecretText>,
@@ -68,13 +68,13 @@ macro_rules! bodies {
             #[schema(value_type = Option<String>)]
             name: Patch<String>,
             $(
-                $(#[$doc])*
+                $(#[$attribute])*
                 #[serde(default)]
                 #[schema(value_type = Option<$schema>)]
                 $field: Patch<$type>,
             )+
             $(
-                $(#[$secret_doc])*
+                $(#[$secret_attribute])*
                 #[serde(default)]
                 #[schema(value_type = Option<String>)]
                 $secret: Patch<SecretText>,
@@ -114,6 +114,7 @@ bodies! {
         /// Host name or address of the device.
         address: String as String,
         /// RTSP port, 1 to 65535.
+        #[schema(minimum = 1, maximum = 65535)]
         rtsp_port: u16 as u16,
         /// User name at the device.
         username: String as String,
@@ -124,6 +125,7 @@ bodies! {
         /// How RTP is carried.
         rtsp_transport: RtspTransport as words::RtspTransport,
         /// Channel for the templates, 1 to 256.
+        #[schema(minimum = 1, maximum = 256)]
         channel: u16 as u16,
         /// Any JSON.
         capabilities: Value as Value,
@@ -162,6 +164,7 @@ bodies! {
         /// The higher is served first under a budget.
         priority: i64 as i64,
         /// HTTP port of the device.
+        #[schema(minimum = 1, maximum = 65535)]
         http_port: u16 as u16,
         /// How HTTP to the device is protected.
         device_tls: DeviceTls as words::DeviceTls,

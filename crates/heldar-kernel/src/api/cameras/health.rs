@@ -64,11 +64,14 @@ pub(super) struct Health {
     /// When the next attempt is due.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_attempt_at: Option<WallTime>,
-    /// What RTP is carried over: `tcp` or `udp`.
+    /// What RTP is carried over, or was last.
+    #[schema(value_type = Option<words::Transport>)]
     transport: Option<&'static str>,
-    /// What the session is doing: `idle`, `connecting`, `streaming` or `backoff`.
+    /// What the session is doing.
+    #[schema(value_type = words::SessionPhase)]
     session: &'static str,
-    /// What becomes of the sound: `none`, `copied`, `converted` or `unsupported`.
+    /// What becomes of the sound.
+    #[schema(value_type = words::AudioOutcome)]
     audio: &'static str,
     /// Footage held in memory for a trigger.
     pre_roll_available_seconds: Option<f64>,

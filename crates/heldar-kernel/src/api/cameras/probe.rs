@@ -38,9 +38,9 @@ pub(super) struct StreamTest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::ReasonClass>, nullable = false)]
     reason_class: Option<ReasonClass>,
-    /// What RTP is carried over: `tcp` or `udp`.
+    /// What RTP is carried over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(value_type = Option<words::Transport>, nullable = false)]
     transport: Option<&'static str>,
     /// Pictures per second.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{CausedInterval, TAG, bounds, camera, errors};
 use crate::api::Api;
 use crate::footage::SegmentInfo;
+use crate::retention::leases::Leases;
 
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table.add(
@@ -107,8 +108,8 @@ pub(super) struct SegmentView {
     dependent: bool,
 }
 
-impl From<SegmentInfo> for SegmentView {
-    fn from(segment: SegmentInfo) -> Self {
+impl SegmentView {
+    fn of(segment: SegmentInfo, leases: &Leases) -> Self {
         let hole = |hole: &heldar_store::Hole| CausedInterval {
             start: hole.start,
             end: hole.end,
@@ -126,8 +127,8 @@ impl From<SegmentInfo> for SegmentView {
             height: Some(segment.params.height),
             size_bytes: segment.size_bytes,
             container: "mp4",
-            // No job takes a lease on a segment, and nothing is held as evidence.
-            locked: false,
+            locked: leases.is_leased(segment.id),
+            // Nothing is held as evidence.
             evidence_locked: false,
             incident_id: None,
             created_at: segment.created_at,
@@ -162,5 +163,6 @@ async fn segments(
         api.segment_page(scope, &stream, range, position, limit).await
     }
     .map_err(errors::store)?;
-    Ok(list.page(rows.into_iter().map(SegmentView::from).collect(), next.map(|at| at.0)))
+    let view = |segment| SegmentView::of(segment, &api.retention.leases);
+    Ok(list.page(rows.into_iter().map(view).collect(), next.map(|at| at.0)))
 }
