@@ -1,4 +1,5 @@
 //! The segment writer on real and on failing files.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};

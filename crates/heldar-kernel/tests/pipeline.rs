@@ -1,4 +1,5 @@
 //! From an RTSP camera to a file that others read: session, recorder, muxer, writer, without store or API.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! The recorder's contract on scripted and random streams.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 
