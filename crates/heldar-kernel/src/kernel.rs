@@ -377,7 +377,7 @@ impl Kernel {
         }
         let at = self.clock.wall();
         self.journal.push(Entry::Wanted { camera: camera.id.clone(), at, reason: wanted.err() });
-        self.supervisor.wanted(&camera.id, wanted);
+        self.supervisor.wanted(&camera.id, at, wanted);
         for kind in [StreamKind::Main, StreamKind::Sub] {
             let stream = StreamId::new(camera.id.clone(), kind);
             let record = wanted.is_ok()

@@ -219,7 +219,7 @@ async fn limits_are_set_removed_and_audited() {
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[1].target_type.as_deref(), Some("settings"));
     assert_eq!(rows[1].target_id.as_deref(), Some("recording"));
-    assert_eq!(rows[1].detail, json!({ "max_recordings_gb": 0.5, "min_free_disk_gb": 0.0 }));
+    assert_eq!(rows[1].detail, json!({ "max_recordings_gb": 0.5, "min_free_disk_gb": 0 }));
     assert_eq!(rows[0].detail, json!({ "max_recordings_gb": null, "min_free_disk_gb": null }));
     assert_eq!(world.send(As::With(READER), Method::PUT, path, Some(&json!({}))).await.status, 403);
 
@@ -288,7 +288,7 @@ async fn health_is_open_and_tells_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_follows_the_folder() {
+async fn readiness_follows_folder_and_store() {
     let world = World::start_with(&[("HELDAR_RECORDER_ENABLED", "false")]).await;
     let until = async |reason: Option<&str>| {
         for _ in 0..200 {
@@ -300,6 +300,8 @@ async fn readiness_follows_the_folder() {
         }
         panic!("never {reason:?}");
     };
+    add_camera(&world, "gate").await;
+    add_footage(&world, "gate", 3).await;
     let recordings = world.kernel.settings.storage.recordings_dir.clone();
     let aside = recordings.with_file_name("aside");
     std::fs::rename(&recordings, &aside).unwrap();
@@ -308,6 +310,13 @@ async fn readiness_follows_the_folder() {
     assert_eq!((failed.status, &failed.json()["checks"]), (503, &checks));
     std::fs::rename(&aside, &recordings).unwrap();
     assert_eq!(until(None).await.status, 200);
+    // A lost store comes first, and the system page still answers with what was known.
+    std::fs::rename(&recordings, &aside).unwrap();
+    world.kernel.store.close().await;
+    let failed = until(Some("database")).await;
+    assert_eq!(failed.json()["checks"]["store"], "failed");
+    let system = world.get("/api/v1/system").await.ok();
+    check(&system, &json!({ "store": { "up": false }, "storage": { "disk": null, "segment_count": 3 } }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,18 +82,30 @@ player.addEventListener('change', () => {
   if (player.phase === 'ready' && page.started) remember();
 });
 
-/** Shows the camera and the time that the address names, else the newest footage of the first camera that has some. */
+/** Camera and instant that the address names; NaN for none, '' for a camera that is not there. */
+function addressed() {
+  const [, id, at] = /^#([^@]*)@?(.*)$/.exec(location.hash) ?? ['', '', ''];
+  return { id: page.cameras.some((camera) => camera.id === id) ? id : '', instant: parse(at) };
+}
+
+/** Shows what the address names, else the newest footage of the first camera that is being recorded. */
 function begin() {
   if (page.started || !page.cameras.length) return;
   page.started = true;
-  const [id, at] = decodeURIComponent(location.hash.slice(1)).split('@');
-  const known = page.cameras.some((camera) => camera.id === id);
+  const { id, instant } = addressed();
   const working = page.cameras.find((camera) => page.statuses.get(camera.id)?.state === 'recording');
-  choose(known ? id : (working ?? page.cameras[0]).id);
-  const instant = parse(at);
-  if (known && !Number.isNaN(instant)) player.seek(instant, { camera: page.selected });
+  choose(id || (working ?? page.cameras[0]).id);
+  if (id && !Number.isNaN(instant)) player.seek(instant, { camera: id });
   else player.latest(page.selected);
 }
+
+window.addEventListener('hashchange', () => {
+  const { id, instant } = addressed();
+  if (!id) return;
+  choose(id);
+  if (Number.isNaN(instant)) player.latest(id);
+  else player.seek(instant, { camera: id });
+});
 
 // The window of the timeline
 

@@ -75,7 +75,9 @@ export class Clips {
     this.#show();
     try {
       await postSlow(path(camera, '/clip'), { from: iso(start), to: iso(end) });
-      if (camera === this.#camera) await this.#list();
+      if (camera !== this.#camera) return;
+      await this.#list();
+      find('clips').firstElementChild?.scrollIntoView({ block: 'nearest' });
     } catch (error) {
       this.#error(error.text ?? String(error));
     } finally {

@@ -65,7 +65,8 @@ export class Timeline {
   setInstant(instant) {
     this.instant = instant;
     this.#place('playhead', instant);
-    this.#rows.forEach((row, id) => this.#describe(row, id));
+    const focused = [...this.#rows].find(([, row]) => document.activeElement === row.strip);
+    if (focused) this.#describe(focused[1], focused[0]);
   }
 
   /** The export range: `{start, end}` with NaN for an end that is not marked yet, or null. */
@@ -147,6 +148,7 @@ export class Timeline {
     gaps.forEach((gap) => bar(gap, { class: 'missing', fill: 'url(#hatch)' }, 2));
     row.picture.replaceChildren(...shapes);
     row.showMarks(id === this.#selected ? this.#marks : null);
+    this.#describe(row, id);
   }
 
   // Rows
@@ -169,7 +171,7 @@ export class Timeline {
   }
 
   #moveMark(which, instant) {
-    this.#hooks.mark({ ...this.#marks, [which]: instant });
+    this.#hooks.mark({ ...this.#marks, [which]: Math.min(instant, this.#hooks.now()) });
   }
 
   #bindStrip(row, id) {
@@ -202,7 +204,6 @@ export class Timeline {
     attribute(strip, 'aria-valuemax', String(Math.round(this.to / 1000)));
     const instant = Number.isNaN(this.instant) ? this.to : this.instant;
     attribute(strip, 'aria-valuenow', String(Math.round(instant / 1000)));
-    if (document.activeElement !== strip) return;
     attribute(strip, 'aria-valuetext', `${when(instant)}, ${this.#what(id, instant, 0)}`);
   }
 

@@ -201,9 +201,10 @@ impl Supervisor {
         }
     }
 
-    /// Recording of a camera is wanted from now on, or why not.
-    pub fn wanted(&self, camera: &CameraId, wanted: Result<(), NotWanted>) {
-        let now = self.now();
+    /// Recording of a camera is wanted from `at` (now) on, or why not. The same instant goes into the history of what was
+    /// wanted, so that both agree to the microsecond.
+    pub fn wanted(&self, camera: &CameraId, at: WallTime, wanted: Result<(), NotWanted>) {
+        let now = Now { mono: self.clock.mono(), wall: at };
         let mut cameras = self.cameras();
         let Some(watch) = cameras.get_mut(camera) else { return };
         let change = match wanted {

@@ -36,6 +36,7 @@ use crate::engine::journal::Journal;
 use crate::health::{DiskGate, Oldest};
 use crate::kernel::Kernel;
 use leases::Leases;
+use notices::Trigger;
 use sweep::Memory;
 
 pub use inventory::Keep;
@@ -168,8 +169,12 @@ impl Retention {
     /// # Errors
     /// The store is busy or lost. What was deleted by then is deleted; the next sweep goes on.
     pub async fn sweep(&self) -> Result<SweepReport, StoreError> {
+        self.sweep_for(Trigger::Due).await
+    }
+
+    async fn sweep_for(&self, trigger: Trigger) -> Result<SweepReport, StoreError> {
         let mut memory = self.memory.lock().await;
-        let swept = Box::pin(self.sweep_once(&mut memory)).await;
+        let swept = Box::pin(self.sweep_once(&mut memory, trigger)).await;
         self.oldest.forget();
         let report = swept?;
         let deleted = report.deleted.segments();
@@ -247,14 +252,16 @@ pub async fn run(kernel: Arc<Kernel>) {
     let mut watch = tokio::time::interval(WATCH);
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => {}
-            () = retention.wake.notified() => {}
-            _ = watch.tick() => if !retention.floor_broken().await { continue },
-        }
-        if let Err(error) = retention.sweep().await {
+        let trigger = tokio::select! {
+            () = tokio::time::sleep_until(due) => Trigger::Due,
+            () = retention.wake.notified() => Trigger::Due,
+            _ = watch.tick() => if retention.floor_broken().await { Trigger::Floor } else { continue },
+        };
+        if let Err(error) = retention.sweep_for(trigger).await {
             tracing::warn!(%error, "a retention sweep ended early");
         }
-        due = Instant::now() + interval;
+        if trigger == Trigger::Due {
+            due = Instant::now() + interval;
+        }
     }
 }

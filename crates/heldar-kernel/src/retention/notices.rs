@@ -5,7 +5,7 @@
 
 use heldar_base::{CameraId, ReasonClass};
 use heldar_store::Severity;
-use heldar_timeline::retention::{ByReason, Condition, Episode, Kept, Policy, Reason};
+use heldar_timeline::retention::{Condition, Episode, Kept, Policy, Reason};
 use serde_json::{Value, json};
 
 /// An event to be raised.
@@ -52,14 +52,37 @@ impl Deleted {
     }
 }
 
-impl From<&ByReason> for Deleted {
-    fn from(planned: &ByReason) -> Deleted {
-        let mut deleted = Deleted::default();
+/// Why a sweep is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// It is time, or somebody asks for it.
+    Due,
+    /// Free space is below the floor. Where the floor is what limits footage that is so every few seconds: such a sweep
+    /// deletes footage and nothing else.
+    Floor,
+}
+
+/// Deletions that no event has told yet. What is deleted for the floor is told when that begins, and from then on with
+/// the sweeps that are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Untold {
+    deleted: Deleted,
+    floor_told: bool,
+}
+
+impl Untold {
+    /// Takes what a sweep deleted, and says what to tell now.
+    pub(super) fn tell(&mut self, trigger: Trigger, deleted: &Deleted) -> Deleted {
         for reason in Reason::ALL {
-            let tally = planned.get(reason);
-            deleted.add(reason, tally.segments, tally.bytes);
+            let (segments, bytes) = deleted.get(reason);
+            self.deleted.add(reason, segments, bytes);
         }
-        deleted
+        let for_floor = self.deleted.get(Reason::FreeFloor).0 > 0;
+        if trigger == Trigger::Floor && (self.floor_told || !for_floor) {
+            return Deleted::default();
+        }
+        self.floor_told = for_floor;
+        std::mem::take(&mut self.deleted)
     }
 }
 
@@ -196,6 +219,25 @@ mod tests {
             (found[0].event_type, &found[0].payload["seconds"]),
             ("disk_pressure_cleared", &json!(90))
         );
+    }
+
+    #[test]
+    fn what_goes_for_the_floor_is_told_when_it_begins_and_then_when_due() {
+        let mut untold = Untold::default();
+        let mut check = |trigger, segments: u64, expect: u64| {
+            let mut deleted = Deleted::default();
+            deleted.add(Reason::FreeFloor, segments, segments);
+            assert_eq!(untold.tell(trigger, &deleted).get(Reason::FreeFloor), (expect, expect));
+        };
+        check(Trigger::Due, 0, 0);
+        check(Trigger::Floor, 3, 3);
+        check(Trigger::Floor, 4, 0);
+        check(Trigger::Floor, 5, 0);
+        check(Trigger::Due, 1, 10);
+        check(Trigger::Floor, 2, 0);
+        check(Trigger::Due, 0, 2);
+        check(Trigger::Due, 0, 0);
+        check(Trigger::Floor, 6, 6);
     }
 
     #[test]

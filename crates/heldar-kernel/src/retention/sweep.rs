@@ -17,7 +17,7 @@ use heldar_timeline::retention::{
 use super::execute::Executor;
 use super::inventory::Inventory;
 use super::limits::Limits;
-use super::notices::{Deleted, notices};
+use super::notices::{Deleted, Trigger, Untold, notices};
 use super::{Retention, upkeep};
 
 /// Items of a plan at most; what is left is planned again.
@@ -51,15 +51,12 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    /// True when the floor was not reached and another sweep now would not change that.
+    /// True when the floor was not reached and deleting more would not change that.
     pub(super) fn floor_is_stuck(&self) -> bool {
         self.conditions.iter().any(|condition| {
             matches!(
                 condition,
-                Condition::FloorUnsatisfiable { .. }
-                    | Condition::FloorOutOfReach { .. }
-                    | Condition::PruneNotRecoveringSpace { .. }
-                    | Condition::DiskStatsUnavailable
+                Condition::FloorUnsatisfiable { .. } | Condition::PruneNotRecoveringSpace { .. }
             )
         })
     }
@@ -72,6 +69,7 @@ pub(super) struct Memory {
     episodes: Episodes,
     /// Deleted cameras whose folders may still hold something.
     gone: BTreeSet<CameraId>,
+    untold: Untold,
 }
 
 /// Free space while deleting for the floor.
@@ -92,18 +90,27 @@ struct Executed {
 
 impl Retention {
     /// Does one sweep.
-    pub(super) async fn sweep_once(&self, memory: &mut Memory) -> Result<SweepReport, StoreError> {
+    pub(super) async fn sweep_once(
+        &self,
+        memory: &mut Memory,
+        trigger: Trigger,
+    ) -> Result<SweepReport, StoreError> {
         let ground = &self.ground;
         let now = self.now();
         let mut report = SweepReport { at: now, ..SweepReport::default() };
         let executor = Executor { store: &ground.store, disk: &ground.disk, leases: &self.leases, now };
         self.finish(&executor, memory, &mut report).await?;
-        let keep_clips = ground.settings.clip_age.is_none();
-        report.clips = upkeep::remove_clips(&ground.store, &ground.settings.clips, now, keep_clips).await?;
+        if trigger == Trigger::Due {
+            let keep_clips = ground.settings.clip_age.is_none();
+            report.clips =
+                upkeep::remove_clips(&ground.store, &ground.settings.clips, now, keep_clips).await?;
+        }
         let limits = Limits::load(&ground.store, &ground.settings.limits).await?;
         let kept = self.footage(&executor, memory, &limits.policy(), &mut report).await?;
-        self.tell(memory, &limits.policy(), &kept, &report);
-        report.rows = upkeep::prune(&ground.store, now, ground.settings.row_age).await?;
+        self.tell(memory, trigger, &limits.policy(), &kept, &report);
+        if trigger == Trigger::Due {
+            report.rows = upkeep::prune(&ground.store, now, ground.settings.row_age).await?;
+        }
         Ok(report)
     }
 
@@ -225,9 +232,17 @@ impl Retention {
     }
 
     /// Raises the events of a sweep.
-    fn tell(&self, memory: &mut Memory, policy: &Policy, kept: &Kept, report: &SweepReport) {
+    fn tell(
+        &self,
+        memory: &mut Memory,
+        trigger: Trigger,
+        policy: &Policy,
+        kept: &Kept,
+        report: &SweepReport,
+    ) {
         let episodes = memory.episodes.update(report.at, &report.conditions);
-        for notice in notices(&report.deleted, kept, policy, &episodes) {
+        let deleted = memory.untold.tell(trigger, &report.deleted);
+        for notice in notices(&deleted, kept, policy, &episodes) {
             self.ground.journal.raise(notice.camera, notice.event_type, notice.severity, notice.payload);
         }
     }

@@ -1,4 +1,5 @@
 //! Cameras, sites, health, events and audit through the application.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,5 @@
 //! Retention against a real store and a real folder, with planted footage.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod disk;
 mod ground;

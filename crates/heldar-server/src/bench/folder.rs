@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How often removal is tried.
+const ATTEMPTS: u32 = 20;
+/// Time between attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A folder of this process; removed with everything in it when dropped.
 #[derive(Debug)]
@@ -34,6 +40,13 @@ impl TempFolder {
 
 impl Drop for TempFolder {
     fn drop(&mut self) {
+        // A process that was killed a moment ago may still finish the write that it was in.
+        for _ in 1..ATTEMPTS {
+            if std::fs::remove_dir_all(&self.path).is_ok() {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
             tracing::warn!(folder = %self.path.display(), %error, "a temporary folder is left behind");
         }

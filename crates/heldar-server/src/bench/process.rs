@@ -42,6 +42,13 @@ impl Process {
         self.child.stdout.take()
     }
 
+    /// Its id, for those who want to look at it while it is measured.
+    pub(super) fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it still runs.
+    ///
     /// # Errors
     /// It has ended: why, as far as its log tells.
     pub(super) fn check(&mut self) -> Result<(), String> {

@@ -85,6 +85,11 @@ impl Server {
         Client::new(self.address).patient(limit)
     }
 
+    /// The id of its process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it uses now.
     ///
     /// # Errors

@@ -54,8 +54,8 @@ fn seconds(number: u128) -> i64 {
 
 async fn fill(store: &Store, feed: Feed) {
     for number in 1..=ROWS {
-        // Two rows share each instant.
-        let instant = seconds(number / 2);
+        // Three rows share each instant, so that pages of two begin in the midst of them.
+        let instant = seconds(number / 3);
         store.write(AppendEvents { events: vec![event(number, Some("a"), instant)] }).await.unwrap();
         store.write(AppendAudit { entry: audit(number, Some("a"), instant) }).await.unwrap();
         store.write(PutGap { gap: gap(number, "a", instant, instant + 1) }).await.unwrap();

@@ -113,6 +113,15 @@ async fn a_lost_commit_is_looked_up() {
     assert_eq!(store.health().borrow().lost_groups, 0);
 }
 
+#[tokio::test]
+async fn all_text_compares_bytewise() {
+    let db = Db::postgres();
+    db.open().await.close().await;
+    let linguistic = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'public'
+        AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'";
+    assert_eq!(db.numbers(linguistic).await, [[0]]);
+}
+
 /// Writes until it has been answered `rounds` times; unavailable writes are sent again. The event numbers it got.
 async fn write_through(store: Store, writer: u128, rounds: u128) -> Vec<i64> {
     let mut seqs = Vec::new();

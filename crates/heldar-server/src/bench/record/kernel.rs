@@ -11,6 +11,7 @@ use crate::bench::cameras::TestCameras;
 use crate::bench::clips::Clip;
 use crate::bench::folder::{TempFolder, bytes_below};
 use crate::bench::server::{Server, camera_id};
+use crate::complain;
 
 /// Time within which footage received in the window is on disk and in the answers.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -28,6 +29,7 @@ pub(super) async fn run(
     tokio::time::sleep(options.settle()).await;
 
     let bytes = bytes_below(&server.recordings())?;
+    complain(&format!("run {number} heldar: process {} is measured from now on\n", server.id()));
     let window = Window::open(server.usage()?, cameras)?;
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     let run = window.close(&server.usage()?, cameras, number)?;

@@ -1,0 +1,150 @@
+//! `heldar bench` measures what it says, with small counts, and leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn bench(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heldar"));
+    command.arg("bench").args(arguments).arg("--folder").arg(folder);
+    command
+}
+
+fn entries(folder: &Path) -> usize {
+    std::fs::read_dir(folder).expect("the folder is there").count()
+}
+
+/// The report of a measurement that succeeds and cleans up.
+#[track_caller]
+fn report(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = bench(folder.path(), arguments).arg("--json").output().expect("it runs");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {complaints}");
+    assert_eq!(entries(folder.path()), 0, "{arguments:?} leaves a folder behind");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Six seconds of pictures and sound.
+fn clip(folder: &Path) -> PathBuf {
+    let path = folder.join("clip.mp4");
+    let made = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x240:rate=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine",
+        ])
+        .args(["-t", "6", "-c:v", "libx264", "-bf", "0", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac"])
+        .arg(&path)
+        .status();
+    assert!(made.expect("ffmpeg is installed").success());
+    path
+}
+
+#[track_caller]
+fn positive(report: &Value, pointers: &[&str]) {
+    for pointer in pointers {
+        let figure = report.pointer(pointer).and_then(Value::as_f64);
+        assert!(figure.is_some_and(|figure| figure > 0.0), "{pointer} in {report:#}");
+    }
+}
+
+#[test]
+fn idle() {
+    let report = report(&["idle", "--seconds", "1", "--runs", "1"]);
+    positive(&report, &["/runs/0/rss_mib", "/runs/0/pss_mib", "/runs/0/fds", "/runs/0/ready_ms"]);
+}
+
+#[test]
+fn recording_beside_ffmpeg() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let clip = clip.to_str().unwrap();
+    let report = report(&[
+        "record",
+        "--cameras",
+        "2",
+        "--clip",
+        clip,
+        "--seconds",
+        "5",
+        "--settle",
+        "1",
+        "--runs",
+        "1",
+    ]);
+    assert_eq!(report["without_gaps"], true, "{report:#}");
+    assert_eq!(report["clip"]["audio"], true);
+    let sides: Vec<_> = report["runs"].as_array().unwrap().iter().map(|run| run["of"].clone()).collect();
+    assert_eq!(sides, ["heldar", "ffmpeg"]);
+    for side in ["/runs/0", "/runs/1"] {
+        positive(&report, &[&format!("{side}/recorded_mib"), &format!("{side}/pss_mib")]);
+    }
+    let recorded = report.pointer("/runs/0/loss/recorded_seconds").and_then(Value::as_f64).unwrap();
+    assert!((9.9..60.0).contains(&recorded), "two cameras, five seconds each: {recorded}");
+}
+
+#[test]
+fn export_of_a_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let clip = clip.to_str().unwrap();
+    let report = report(&["export", "--clip", clip, "--minutes", "1", "--runs", "1", "--windows", "3"]);
+    assert_eq!(report.pointer("/runs/0/same_bytes"), Some(&Value::Bool(true)));
+    positive(&report, &["/runs/0/mib", "/runs/0/export_s", "/runs/0/sha256sum_s", "/first_byte/new_p50_ms"]);
+}
+
+#[test]
+fn a_small_index() {
+    let report = report(&["index", "--segments", "3000", "--cameras", "3", "--requests", "10"]);
+    assert_eq!(report["segments"], 3000);
+    assert_eq!(report["ready_ms"].as_array().unwrap().len(), 6);
+    for answers in report["answers"].as_array().unwrap() {
+        positive(answers, &["/p50_ms", "/p99_ms", "/bytes"]);
+    }
+    assert_eq!(report["answers"].as_array().unwrap().len(), 4);
+}
+
+/// Whether a process other than this one was told of a path.
+fn somebody_uses(path: &str) -> bool {
+    let mut processes = std::fs::read_dir("/proc").expect("proc(5)").flatten();
+    processes.any(|process| {
+        let command = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        command.contains(path)
+    })
+}
+
+#[test]
+fn told_to_stop_it_takes_its_children_along() {
+    let media = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(media.path());
+    let clip = clip.to_str().unwrap();
+    let mut child = bench(folder.path(), &["record", "--cameras", "1", "--clip", clip, "--seconds", "600"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let wait = |what: &dyn Fn() -> bool| {
+        while !what() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // Its own folder, and that of the first server.
+    wait(&|| entries(folder.path()) == 2);
+    let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(stopped.unwrap().success());
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(entries(folder.path()), 0);
+    wait(&|| !somebody_uses(clip));
+}
