@@ -214,7 +214,13 @@ impl StatusMachine {
     }
 
     /// A picture is on disk.
+    ///
+    /// Word of the last pictures of a session may come late: it changes nothing once the session is over or recording is
+    /// not wanted any more.
     pub fn written(&mut self, now: Now) -> Option<StatusEvent> {
+        if self.phase != Phase::Streaming || self.wanted != Some(Ok(())) {
+            return None;
+        }
         let event = match self.quiet_since {
             Some(since) if self.offline_raised => {
                 Some(StatusEvent::Online { offline: now.mono - since.mono, since: since.wall })
@@ -412,6 +418,18 @@ mod tests {
         assert_eq!(m.tick(at(30)), Some(StatusEvent::Stale { threshold: Micros::from_secs(30) }));
         assert_eq!(m.state(), CameraState::Error);
         assert_eq!(m.tick(at(99)), None);
+    }
+
+    #[test]
+    fn late_word_of_pictures_does_not_bring_a_camera_back() {
+        let mut m = running();
+        m.ended(at(20), trouble(ReasonClass::Closed));
+        assert_eq!(m.written(at(21)), None);
+        assert_eq!(m.state(), CameraState::Offline);
+        m.wanted(at(22), Err(NotWanted::CameraDisabled));
+        m.written(at(22));
+        m.wanted(at(23), Ok(()));
+        assert_eq!(m.state(), CameraState::Connecting);
     }
 
     #[test]
