@@ -19,6 +19,8 @@ statements! {
     FENCE = "UPDATE writer_state SET group_no = $1, next_seq = $2 WHERE id = 1 AND epoch = $3";
     /// Changes nothing but waits for whoever holds the row: a transaction of ours that was cut off, above all.
     LOOK = "UPDATE writer_state SET group_no = group_no WHERE id = 1 AND epoch = $1 RETURNING group_no";
+    /// The same without writing. On SQLite nobody can still be at it: the connection that was is closed.
+    PEEK = "SELECT group_no FROM writer_state WHERE id = 1 AND epoch = $1";
 }
 
 /// Where the database is.
@@ -88,15 +90,22 @@ impl Link {
     pub(super) async fn reconnect(&mut self) -> Result<i64, StoreError> {
         self.conn = None;
         self.synchronous = None;
-        let mut conn = match &self.target {
-            Target::Sqlite(path) => Conn::Sqlite(SqliteConn::open(path, SqliteUse::Write)?),
-            Target::Postgres(options) => Conn::postgres(options).await?,
+        let (mut conn, look) = match &self.target {
+            Target::Sqlite(path) => (Conn::Sqlite(SqliteConn::open(path, SqliteUse::Write)?), PEEK),
+            Target::Postgres(options) => (Conn::postgres(options).await?, LOOK),
         };
-        let row = conn.row(LOOK.with(args![self.owned.epoch])).await?;
+        let row = conn.row(look.with(args![self.owned.epoch])).await?;
         let row = row.ok_or_else(super::fenced)?;
         let group_no = row.columns().int()?;
         self.conn = Some(conn);
         Ok(group_no)
+    }
+
+    /// Checks that the database takes writes: a full disk can be read.
+    pub(super) async fn probe(&mut self) -> Result<(), StoreError> {
+        let epoch = self.owned.epoch;
+        self.conn()?.row(LOOK.with(args![epoch])).await?;
+        Ok(())
     }
 
     /// Begins a group under our epoch.

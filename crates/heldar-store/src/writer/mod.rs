@@ -224,19 +224,17 @@ impl Writer {
                     }
                 }
                 () = tokio::time::sleep_until(next_attempt) => {
-                    let attempt = tokio::time::timeout(RECONNECT_LIMIT, self.link.reconnect()).await;
+                    let attempt = tokio::time::timeout(RECONNECT_LIMIT, self.come_back()).await;
                     match attempt {
-                        Ok(Ok(group_no)) => {
-                            self.came_back(group_no);
-                            return true;
-                        }
+                        Ok(Ok(())) => return true,
                         Ok(Err(error)) if error.kind() == ErrorKind::Fenced => {
                             self.fence();
                             return true;
                         }
                         Ok(Err(error)) => tracing::debug!(?error, "the database is still lost"),
-                        Err(_elapsed) => self.link.drop_connection(),
+                        Err(_elapsed) => {}
                     }
+                    self.link.drop_connection();
                     next_attempt = Instant::now() + pause;
                     pause = (pause * 2).min(BACKOFF.1);
                 }
@@ -244,17 +242,11 @@ impl Writer {
         }
     }
 
-    /// Settles the group in doubt by the number of the newest group that the database holds.
-    fn came_back(&mut self, stored_no: i64) {
-        if let Some(doubt) = self.doubt.take() {
-            let committed = stored_no >= doubt.group_no;
-            if committed {
-                self.committed_no = doubt.group_no;
-            }
-            for (member, result) in doubt.members {
-                member.answer(if committed { result } else { Err(lost()) });
-            }
-        }
+    /// Connects, settles the group in doubt as soon as the database can be read, and is up when it can be written.
+    async fn come_back(&mut self) -> Result<(), StoreError> {
+        let stored_no = self.link.reconnect().await?;
+        self.settle_doubt(stored_no);
+        self.link.probe().await?;
         let missing = u64::try_from(self.committed_no - stored_no).unwrap_or(0);
         if missing > 0 {
             tracing::error!(missing, "the database lost groups that it had committed");
@@ -265,6 +257,19 @@ impl Writer {
             health.condition = Condition::Up;
             health.lost_groups += missing;
         });
+        Ok(())
+    }
+
+    /// Answers the group in doubt by the number of the newest group that the database holds.
+    fn settle_doubt(&mut self, stored_no: i64) {
+        let Some(doubt) = self.doubt.take() else { return };
+        let committed = stored_no >= doubt.group_no;
+        if committed {
+            self.committed_no = doubt.group_no;
+        }
+        for (member, result) in doubt.members {
+            member.answer(if committed { result } else { Err(lost()) });
+        }
     }
 
     fn fence(&mut self) {
