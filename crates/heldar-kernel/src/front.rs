@@ -11,14 +11,16 @@ use axum::http::request::Parts;
 use futures_util::future::BoxFuture;
 use heldar_base::Principal;
 use heldar_config::{
-    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, client_of, counts_as_local,
+    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, client_of, counts_as_local,
     origin_verdict,
 };
-use heldar_http::metrics::HttpMetrics;
+use heldar_http::metrics::{HttpMetrics, Registry};
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Pages, Resolver,
-    Scheme, Via,
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Lifecycle, Pages,
+    Phase, Resolver, Scheme, Via,
 };
+
+use heldar_ingest::SystemClock;
 
 use crate::api;
 use crate::kernel::Kernel;
@@ -115,18 +117,35 @@ impl Resolver for OpenAccess {
 /// # Errors
 /// A defective route table; a defect of the program.
 pub fn app(kernel: &Arc<Kernel>, pages: Option<Arc<dyn Pages>>) -> Result<App, BuildError> {
-    let panics = kernel.metrics.counter("heldar_panics_total", "Panics caught.");
-    let config = AppConfig {
-        resolver: Arc::new(OpenAccess {
-            open: kernel.settings.access.open,
-            system: Arc::new(Principal::system()),
-        }),
-        edge: Arc::new(ConfiguredEdge { api: kernel.settings.api.clone() }),
-        pages,
-        lifecycle: kernel.lifecycle.clone(),
-        clock: Arc::new(kernel.clock),
-        metrics: Arc::new(HttpMetrics::new(&kernel.metrics, panics)),
-        requests_per_source: 256,
-    };
+    let config = config(&kernel.settings, kernel.clock, &kernel.metrics, kernel.lifecycle.clone(), pages);
     api::routes().build(kernel.clone(), config)
+}
+
+/// The application while there is no kernel yet: `/healthz`, `/readyz`, and 503 `starting` for everything else.
+///
+/// # Errors
+/// As [`app`].
+pub fn waiting(settings: &Settings) -> Result<App, BuildError> {
+    let lifecycle = Arc::new(Lifecycle::new(Phase::Starting));
+    let config = config(settings, SystemClock::new(), &Registry::new(), lifecycle.clone(), None);
+    api::system::waiting_routes().build(lifecycle, config)
+}
+
+fn config(
+    settings: &Settings,
+    clock: SystemClock,
+    metrics: &Registry,
+    lifecycle: Arc<Lifecycle>,
+    pages: Option<Arc<dyn Pages>>,
+) -> AppConfig {
+    let panics = metrics.counter("heldar_panics_total", "Panics caught.");
+    AppConfig {
+        resolver: Arc::new(OpenAccess { open: settings.access.open, system: Arc::new(Principal::system()) }),
+        edge: Arc::new(ConfiguredEdge { api: settings.api.clone() }),
+        pages,
+        lifecycle,
+        clock: Arc::new(clock),
+        metrics: Arc::new(HttpMetrics::new(metrics, panics)),
+        requests_per_source: 256,
+    }
 }

@@ -18,8 +18,8 @@ use heldar_ingest::{AddressGuard, SessionError, Source, SystemClock, TransportPo
 use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
 use heldar_store::op::{DeleteSetting, PutSetting};
 use heldar_store::{
-    Camera, CameraQuery, CameraStatus, DatabaseUrl, Gap, RtspTransport, Store, StoreConfig, StoreError,
-    TimeRange,
+    Camera, CameraQuery, CameraStatus, Condition, DatabaseUrl, Gap, RtspTransport, Store, StoreConfig,
+    StoreError, TimeRange,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -60,6 +60,11 @@ pub enum StartFailure {
         #[source]
         source: std::io::Error,
     },
+    /// Another process works on the data folder.
+    #[error(
+        "another Heldar runs on this data folder: stop it, or set HELDAR_DATA_DIR to a folder of its own"
+    )]
+    Locked,
     /// The database URL is not one.
     #[error("the database URL cannot be used: {0}")]
     DatabaseUrl(#[from] heldar_store::UrlError),
@@ -128,6 +133,8 @@ pub struct Kernel {
     /// Which work is taken at the moment.
     pub lifecycle: Arc<Lifecycle>,
     indexer: Arc<Indexer>,
+    /// Held as long as the process works on the data folder.
+    lock: std::sync::Mutex<Option<std::fs::File>>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -156,6 +163,7 @@ impl Kernel {
     /// [`StartFailure`]; nothing runs then.
     pub async fn start(settings: Settings) -> Result<Arc<Self>, StartFailure> {
         let clock = SystemClock::new();
+        let lock = lock_data_folder(&settings)?;
         let disk = open_disk(&settings)?;
         let store = open_store(&settings, clock.wall()).await?;
         let sealer = Sealer::open(&settings.secrets, &store, clock.wall()).await?;
@@ -230,6 +238,7 @@ impl Kernel {
             guard,
             recovered,
             indexer,
+            lock: std::sync::Mutex::new(Some(lock)),
             tasks: std::sync::Mutex::default(),
         });
         kernel.clips.sweep(&kernel.store).await?;
@@ -486,6 +495,15 @@ impl Kernel {
         }
     }
 
+    /// Waits until another process has taken the store over: this one must end then, for nothing it writes is stored.
+    pub async fn fenced(&self) {
+        let mut health = self.store.health();
+        // An error means that the store was closed: that is an ordinary stop.
+        if health.wait_for(|health| health.condition == Condition::Fenced).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Ends everything in order. What was received is on disk and in the store afterwards.
     pub async fn stop(self: &Arc<Self>) {
         let kernel = self.clone();
@@ -515,6 +533,7 @@ impl Kernel {
             tracing::warn!(%error, "the stop was not noted");
         }
         self.store.close().await;
+        drop(self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take());
     }
 }
 
@@ -556,6 +575,20 @@ impl Down {
             Down::Unclean { up_since: Some(up) } if up > covered => Cause::HostDown,
             Down::Unclean { .. } => Cause::ServerCrashed,
         }
+    }
+}
+
+/// Takes the data folder for this process: one owner at a time, whatever database it uses.
+fn lock_data_folder(settings: &Settings) -> Result<std::fs::File, StartFailure> {
+    let folder = |source| StartFailure::Folder { what: "data", source };
+    std::fs::create_dir_all(&settings.storage.data_dir).map_err(folder)?;
+    let path = settings.storage.data_dir.join("lock");
+    let file =
+        std::fs::File::options().create(true).truncate(false).write(true).open(path).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartFailure::Locked),
+        Err(std::fs::TryLockError::Error(error)) => Err(folder(error)),
     }
 }
 

@@ -100,9 +100,16 @@ async fn record(arguments: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
         edits: 0,
     };
     ingest.apply(&stream, settings);
-    tokio::time::sleep(Duration::from_millis(9_500)).await;
-    let begun = live.of_stream(&stream);
-    assert!(begun.len() >= 2 && begun.last().unwrap().is_open(), "listed while open");
+    // Two complete segments, and a third that is listed while it is written.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let begun = live.of_stream(&stream);
+        if begun.len() >= 3 && begun.last().is_some_and(|segment| segment.is_open()) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "three segments within a minute");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     tokio::task::spawn_blocking(move || ingest.stop()).await.unwrap();
     writer.stop();
     cameras.stop().await;

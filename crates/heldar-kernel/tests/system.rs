@@ -5,11 +5,14 @@ mod support;
 
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use heldar_base::{
     Capability, Clock as _, EndReason, Micros, Scope, SegmentId, StreamId, StreamKind, WallTime,
 };
+use heldar_config::{Flags, HostFiles, Input, load};
 use heldar_http::Phase;
+use heldar_kernel::health::LogRing;
 use heldar_store::AuditFilter;
 use heldar_store::op::{EnsureParams, EnsureStream, PutSegment, PutSetting, Seal};
 use heldar_store::{CodecParams, WriteOp};
@@ -285,6 +288,46 @@ async fn health_is_open_and_tells_little() {
     assert_eq!(ready.json(), expect);
     assert_eq!(world.get("/api/v1/system").await.error(), (503, "shutting_down".to_owned()));
     assert_eq!(world.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_answered_before_there_is_a_kernel() {
+    let settings =
+        load(&Input { flags: Flags::take([]), env: Vec::new(), files: &HostFiles }).settings.unwrap();
+    let app = heldar_kernel::front::waiting(&settings).unwrap();
+    let ask = async |path: &str| {
+        let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+        let answer = Box::pin(app.call(request, ([127, 0, 0, 1], 1).into())).await;
+        let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        (status, retry, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    assert_eq!(ask("/healthz").await, (200, false, json!({ "status": "ok" })));
+    assert_eq!(ask("/readyz").await, (503, true, json!({ "ready": false, "reason": "starting" })));
+    let (status, retry, body) = ask("/api/v1/cameras").await;
+    assert_eq!((status, retry, &body["code"]), (503, true, &json!("starting")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_shown_to_administrators() {
+    let world = World::start().await;
+    let at = world.kernel.clock.wall();
+    LogRing::of_process().push(at, tracing::Level::WARN, "heldar::test", "seen by rtsp://u:p@h");
+    LogRing::of_process().push(at, tracing::Level::DEBUG, "heldar::test", "a detail");
+    let lines = async |query: &str| {
+        let lines = world.get(&format!("/api/v1/system/logs?since={at}&{query}")).await.ok();
+        let own = lines.as_array().unwrap().iter().filter(|line| line["target"] == "heldar::test").cloned();
+        own.collect::<Vec<Value>>()
+    };
+    let warning =
+        json!({ "at": at, "level": "warn", "target": "heldar::test", "message": "seen by rtsp://***@h" });
+    assert_eq!(lines("").await, [warning.clone()]);
+    assert_eq!(lines("level=error").await, Vec::<Value>::new());
+    assert_eq!(lines("level=debug&limit=99999").await.len(), 2);
+    assert_eq!(lines("level=debug&limit=0").await.len(), 1);
+    assert_eq!(world.get("/api/v1/system/logs?level=all").await.status, 400);
+    assert_eq!(world.get("/api/v1/system/logs?since=today").await.status, 400);
+    assert_eq!(world.get_as(As::With(READER), "/api/v1/system/logs").await.status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heldar_config::{Flags, Input, Level, Settings, load};
@@ -15,6 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pages::BuiltIn;
 use crate::{USAGE_ERROR, complain, log};
+
+/// A start that takes longer answers health meanwhile (auth-system.md 2.4).
+const EARLY: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -64,12 +67,33 @@ pub(crate) async fn on(
 ) -> ExitCode {
     let bound = listeners.addresses();
     let limits = Limits { connections: settings.api.max_connections, ..Limits::default() };
-    let kernel = match Kernel::start(settings).await {
-        Ok(kernel) => kernel,
+    let slot = match front::waiting(&settings) {
+        Ok(waiting) => AppSlot::new(waiting),
         Err(error) => return failed(&error.to_string()),
     };
+    let running: Arc<OnceLock<Arc<Kernel>>> = Arc::default();
+    let stopping = running.clone();
+    let mut serving = Box::pin(serve(listeners, slot.clone(), limits, async move {
+        told_to_stop().await;
+        if let Some(kernel) = stopping.get() {
+            kernel.lifecycle.set(Phase::ShuttingDown);
+        }
+    }));
+    // Until then whoever connects waits; after that it is told that the server is starting.
+    let early = async {
+        tokio::time::sleep(EARLY).await;
+        tracing::info!("recovery takes long; health is answered meanwhile");
+        serving.as_mut().await;
+    };
+    let kernel = tokio::select! {
+        started = Box::pin(Kernel::start(settings)) => match started {
+            Ok(kernel) => running.get_or_init(|| kernel),
+            Err(error) => return failed(&error.to_string()),
+        },
+        () = early => return ExitCode::SUCCESS,
+    };
     kernel.health.configured(configuration);
-    let app = match front::app(&kernel, Some(Arc::new(BuiltIn))) {
+    let app = match front::app(kernel, Some(Arc::new(BuiltIn))) {
         Ok(app) => app,
         Err(error) => return failed(&error.to_string()),
     };
@@ -77,12 +101,11 @@ pub(crate) async fn on(
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     }
     ready(&app);
-    let stopping = kernel.lifecycle.clone();
-    serve(listeners, AppSlot::new(app), limits, async move {
-        told_to_stop().await;
-        stopping.set(Phase::ShuttingDown);
-    })
-    .await;
+    slot.replace(app);
+    tokio::select! {
+        () = serving => {}
+        () = kernel.fenced() => return failed("another process has taken the store over"),
+    }
     if tokio::time::timeout(Duration::from_secs(10), kernel.stop()).await.is_err() {
         tracing::error!("not everything ended within 10 s");
         return ExitCode::FAILURE;

@@ -7,6 +7,7 @@ mod configuration;
 mod disk_watch;
 mod gate;
 mod gauges;
+mod logs;
 mod process;
 mod readiness;
 pub mod tasks;
@@ -30,6 +31,7 @@ pub use configuration::Configuration;
 pub use disk_watch::DiskWatch;
 pub use gate::DiskGate;
 pub use gauges::used_percent;
+pub use logs::{LogLine, LogRing};
 pub use readiness::{Readiness, Verdict, is_wanted};
 pub use totals::{Oldest, Sums, Totals};
 

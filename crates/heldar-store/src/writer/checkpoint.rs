@@ -136,13 +136,19 @@ fn restart_log(conn: &mut SqliteConn) -> Result<bool, StoreError> {
     outcome?.first().map_or(Ok(false), |row| Ok(row.columns().int()? == 0))
 }
 
+/// Copies the log when told to, and once at the beginning. The connection stays open after a failure: while there is
+/// one, a writer that lost its own finds the shared memory of the log, which cannot be made anew on a full disk.
 fn copy_log(database: &Path, shared: &Shared) {
     let mut conn = None;
-    while shared.wait() {
-        let _turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = copy_once(database, &mut conn) {
-            tracing::debug!(?error, "checkpoint failed");
-            conn = None;
+    loop {
+        {
+            let _turn = shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = copy_once(database, &mut conn) {
+                tracing::debug!(?error, "checkpoint failed");
+            }
+        }
+        if !shared.wait() {
+            return;
         }
     }
 }

@@ -5,6 +5,7 @@
 mod config;
 mod db;
 mod info;
+mod logs;
 mod parts;
 mod preview;
 mod probes;
@@ -14,6 +15,8 @@ mod transcode;
 use heldar_http::RouteTable;
 
 use super::Api;
+
+pub(crate) use probes::waiting_routes;
 
 /// Groups the routes in the description.
 const TAG: &str = "system";
@@ -27,4 +30,5 @@ pub fn routes(table: &mut RouteTable<Api>) {
     db::routes(table);
     transcode::routes(table);
     config::routes(table);
+    logs::routes(table);
 }

@@ -1,11 +1,13 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use heldar_base::Capability;
 use heldar_http::metrics::TextFormat;
-use heldar_http::{Access, Doc, Json, RouteTable};
+use heldar_http::{Access, Code, Doc, Json, Lifecycle, RouteTable};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,25 +15,34 @@ use super::TAG;
 use crate::api::Api;
 use crate::health::{Readiness, Verdict};
 
+const HEALTHZ: &str = "/healthz";
+const READYZ: &str = "/readyz";
+
+/// What is answered while there is no kernel yet.
+pub(crate) fn waiting_routes() -> RouteTable<Arc<Lifecycle>> {
+    let mut table = RouteTable::new("Heldar", env!("CARGO_PKG_VERSION"));
+    table.add(Method::GET, HEALTHZ, Access::public(), healthz, healthz_doc());
+    table.add(Method::GET, READYZ, Access::public(), not_ready, readyz_doc());
+    table
+}
+
+fn healthz_doc() -> Doc {
+    Doc::new("healthz", TAG, "Whether the process answers").json::<Alive>(200, "It does.")
+}
+
+fn readyz_doc() -> Doc {
+    Doc::new("readyz", TAG, "Whether the server does its work")
+        .details(
+            "Results of background checks that are at most 5 s old; nothing is looked at by the request.",
+        )
+        .json::<Ready>(200, "It does.")
+        .json::<Ready>(503, "It does not, and why.")
+}
+
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table
-        .add(
-            Method::GET,
-            "/healthz",
-            Access::public(),
-            healthz,
-            Doc::new("healthz", TAG, "Whether the process answers").json::<Alive>(200, "It does."),
-        )
-        .add(
-            Method::GET,
-            "/readyz",
-            Access::public(),
-            readyz,
-            Doc::new("readyz", TAG, "Whether the server does its work")
-                .details("Results of background checks that are at most 5 s old; nothing is looked at by the request.")
-                .json::<Ready>(200, "It does.")
-                .json::<Ready>(503, "It does not, and why."),
-        )
+        .add(Method::GET, HEALTHZ, Access::public(), healthz, healthz_doc())
+        .add(Method::GET, READYZ, Access::public(), readyz, readyz_doc())
         .add(
             Method::GET,
             "/metrics",
@@ -70,8 +81,10 @@ struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     required_pct: Option<f64>,
-    /// Each check.
-    checks: Checks,
+    /// Each check; absent while none has been made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    checks: Option<Checks>,
 }
 
 /// Each check: `ok`, `off` or `failed`.
@@ -88,10 +101,20 @@ struct Checks {
     quorum: &'static str,
 }
 
+async fn not_ready(State(lifecycle): State<Arc<Lifecycle>>) -> Response {
+    let reason = lifecycle.get().refusal().unwrap_or(Code::Starting).as_str();
+    let ready =
+        Ready { ready: false, reason: Some(reason), recording_pct: None, required_pct: None, checks: None };
+    respond(ready)
+}
+
 async fn readyz(State(api): State<Api>) -> Response {
     let found = api.health.readiness();
-    let lifecycle = api.lifecycle.get().refusal().map(heldar_http::Code::as_str);
-    let ready = answer(&found, lifecycle, api.settings.health.min_recording_percent);
+    let lifecycle = api.lifecycle.get().refusal().map(Code::as_str);
+    respond(answer(&found, lifecycle, api.settings.health.min_recording_percent))
+}
+
+fn respond(ready: Ready) -> Response {
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(ready)).into_response();
     if status != StatusCode::OK {
@@ -109,12 +132,12 @@ fn answer(found: &Readiness, lifecycle: Option<&'static str>, required: Option<f
         reason,
         recording_pct: short.then_some(found.recording_percent),
         required_pct: required.filter(|_| short).map(|percent| percent.min(100.0)),
-        checks: Checks {
+        checks: Some(Checks {
             store: name(found.store),
             disk: name(found.disk),
             recorder: name(found.recorder),
             quorum: name(found.quorum),
-        },
+        }),
     }
 }
 
