@@ -168,7 +168,7 @@ async fn h265_is_recorded_and_read_by_others() {
         "-c:v",
         "libx265",
         "-x265-params",
-        "keyint=25:min-keyint=25:log-level=none",
+        "keyint=25:min-keyint=25:open-gop=0:log-level=none",
         "-pix_fmt",
         "yuv420p",
         "-an",

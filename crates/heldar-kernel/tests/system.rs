@@ -321,7 +321,7 @@ async fn the_log_is_shown_to_administrators() {
     };
     let warning =
         json!({ "at": at, "level": "warn", "target": "heldar::test", "message": "seen by rtsp://***@h" });
-    assert_eq!(lines("").await, [warning.clone()]);
+    assert_eq!(lines("").await, [warning]);
     assert_eq!(lines("level=error").await, Vec::<Value>::new());
     assert_eq!(lines("level=debug&limit=99999").await.len(), 2);
     assert_eq!(lines("level=debug&limit=0").await.len(), 1);

@@ -111,8 +111,8 @@ impl Store {
     /// Once the write is queued it runs to its end, even if this future is dropped.
     ///
     /// # Errors
-    /// What the operation refuses itself with, or why it could not be committed. After any error but
-    /// [`ErrorKind::Fenced`] nothing of it is stored.
+    /// What the operation refuses itself with, or why it could not be committed. Nothing of it is stored then, unless
+    /// the store was taken over or closed in the moment between its commit and the answer of the database.
     pub async fn write<O: Operation>(&self, op: O) -> Result<O::Output, StoreError> {
         self.submit(op.into()).await?.of::<O>()
     }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use heldar_base::{Interval, Micros, Scope};
 use heldar_disk::{Disk, DiskFile, DiskSpace, Entry, FileAccess, SegmentName};
 use heldar_http::metrics::Registry;
 use heldar_kernel::health::DiskGate;
 use heldar_kernel::kernel::Kernel;
+use heldar_kernel::retention::leases::{Lease, Leases};
 use heldar_kernel::retention::{Ground, Retention, RetentionConfig};
 use heldar_store::TimeRange;
 use heldar_timeline::retention::{Condition, Reason};
@@ -210,6 +211,31 @@ async fn a_file_goes_after_its_row_is_marked_and_before_it_is_removed() {
     let report = retention_on(kernel, Arc::new(disk), 0).sweep().await.unwrap();
     assert_eq!(report.deleted.segments(), 30);
     assert_eq!((seen.load(Ordering::SeqCst), wrong.load(Ordering::SeqCst)), (30, 0));
+    consistent(kernel).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_leased_after_the_plan_was_made_stays() {
+    let world = World::start_with(&[ALONE]).await;
+    let kernel = &world.kernel;
+    camera(kernel, "gate", |_| {}).await;
+    let ids = plant(kernel, &main_of("gate"), hours(40), 400).await;
+    let leases: Arc<OnceLock<Leases>> = Arc::default();
+    let held: Arc<Mutex<Option<Lease>>> = Arc::default();
+    let (registry, lease, later) = (leases.clone(), held.clone(), ids[390]);
+    let mut disk = Spaced::new(kernel, 1_000_000, 500_000);
+    // The first file goes: all of the plan is made, and most of it is still to come.
+    disk.witness = Box::new(move |_| {
+        lease.lock().unwrap().get_or_insert_with(|| registry.get().unwrap().acquire([later]));
+    });
+    let retention = retention_on(kernel, Arc::new(disk), 0);
+    leases.set(retention.leases.clone()).unwrap();
+    let report = retention.sweep().await.unwrap();
+    assert_eq!((report.deleted.segments(), report.failed), (399, 1));
+    assert_eq!(left(kernel, &main_of("gate")).await, [later]);
+    consistent(kernel).await;
+    held.lock().unwrap().take();
+    assert_eq!(retention.sweep().await.unwrap().deleted.segments(), 1);
     consistent(kernel).await;
 }
 

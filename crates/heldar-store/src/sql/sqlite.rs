@@ -42,14 +42,20 @@ impl SqliteConn {
         let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         conn.set_prepared_statement_cache_capacity(64);
-        conn.execute_batch(match purpose {
-            // The vacuum mode has to be set before anything is written to a new file.
-            SqliteUse::Create | SqliteUse::Write => {
-                "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;
-                 PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 0; PRAGMA cache_size = -2048"
+        if purpose == SqliteUse::Read {
+            conn.execute_batch("PRAGMA cache_size = -512")?;
+        } else {
+            let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            if pages == 0 {
+                // Before anything is written to a new file; on an old one it would be a write that changes nothing,
+                // and fail on a full disk.
+                conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
             }
-            SqliteUse::Read => "PRAGMA cache_size = -512",
-        })?;
+            conn.execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;
+                 PRAGMA journal_size_limit = 0; PRAGMA cache_size = -2048",
+            )?;
+        }
         Ok(SqliteConn(conn))
     }
 

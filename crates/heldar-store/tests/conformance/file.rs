@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use heldar_base::Scope;
 use heldar_store::op::{PutSegment, PutSetting};
-use heldar_store::{DatabaseUrl, Engine};
+use heldar_store::{Condition, DatabaseUrl, Engine, ErrorKind, Store, StoreConfig, TimeRange};
 
-use crate::world::{Db, at, create_feed};
+use crate::world::{Db, at, create_feed, main_stream};
 
 fn path(db: &Db) -> PathBuf {
     match &db.url {
@@ -72,4 +72,71 @@ async fn a_foreign_lock_is_waited_for() {
     for write in writes {
         write.await.unwrap().unwrap();
     }
+}
+
+/// Names the database of a child process whose files cannot grow past a limit.
+const CHILD: &str = "HELDAR_STORE_TEST_LIMITED";
+
+/// The child: writes until there is no room, says so, waits for room, and goes on. Does nothing when it is not one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_without_room() {
+    let Ok(url) = std::env::var(CHILD) else { return };
+    let config = StoreConfig { url: url.parse().unwrap(), max_connections: 4, now: at(0) };
+    let store = Store::open(config).await.unwrap();
+    let feed = create_feed(&store, "a").await;
+    let mut stored = 0;
+    let error = loop {
+        let index = Some(vec![7; 64 << 10]);
+        match store.write(PutSegment { index, ..feed.sealed(stored, stored + 1) }).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    // What is there can still be read.
+    let page =
+        store.segments(&Scope::All, &main_stream("a"), TimeRange::default(), None, 5000).await.unwrap();
+    assert_eq!(page.rows.len(), usize::try_from(stored).unwrap());
+    println!("no room");
+    loop {
+        let index = Some(vec![7; 64 << 10]);
+        match store.write(PutSegment { index, ..feed.sealed(stored, stored + 1) }).await {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
+        }
+        store.health().wait_for(|health| health.condition == Condition::Up).await.unwrap();
+    }
+    let totals = store.streams(&Scope::All).await.unwrap()[0].totals;
+    assert_eq!(totals.segment_count, stored + 1);
+    println!("room again");
+    store.close().await;
+}
+
+#[test]
+fn no_room_is_survived() {
+    use std::io::BufRead as _;
+    let db = Db::sqlite();
+    // Half of 1 KiB is the unit of the limit; without the signal a write that exceeds it fails.
+    let limited =
+        "trap '' XFSZ; ulimit -S -f 12288; exec \"$0\" file::child_without_room --exact --nocapture";
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, db.text())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = Vec::new();
+    for line in std::io::BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.ends_with("no room") {
+            let pid = child.id().to_string();
+            let raised =
+                std::process::Command::new("prlimit").args(["--fsize=unlimited", "--pid", &pid]).status();
+            assert!(raised.unwrap().success());
+        }
+        said.push(line);
+    }
+    assert!(child.wait().unwrap().success(), "{said:?}");
+    assert!(said.iter().any(|line| line.ends_with("room again")), "{said:?}");
 }
