@@ -3,10 +3,12 @@
 //! Owns: its settings, which come from nowhere but here, and the requests that several measurements need.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::clips::Clip;
@@ -151,7 +153,9 @@ impl Server {
     /// It had to be killed, or did not end in order.
     pub(super) async fn stop(self) -> Result<(), String> {
         let status = self.process.stop().await?;
-        if status.success() { Ok(()) } else { Err(format!("heldar serve: {status}")) }
+        // A server may answer a moment before it listens to signals; the signal then ends it as it is.
+        let by_signal = status.signal() == Some(Signal::TERM.as_raw());
+        if status.success() || by_signal { Ok(()) } else { Err(format!("heldar serve: {status}")) }
     }
 }
 
