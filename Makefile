@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo media test check deny setup clean
+.PHONY: help demo media test bench check deny setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +23,17 @@ media: ## draw and encode every clip of the test cameras' scene, once
 test: ## install what is missing, then everything that a change must pass
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- ci
+
+bench: ## measure recording, memory, export and index on this machine; takes somewhat more than an hour, with nothing beside it
+	@scripts/setup.sh test
+	cargo build --release --locked -p heldar-server
+	$(BUILT)/heldar bench idle
+	$(BUILT)/heldar bench record --cameras 32 --clip A
+	$(BUILT)/heldar bench record --cameras 16 --clip B
+	$(BUILT)/heldar bench record --cameras 1 --clip A --seconds 180
+	$(BUILT)/heldar bench export
+	$(BUILT)/heldar bench index --segments 3000000
+	$(BUILT)/heldar bench index --segments 1000000
 
 check: ## only the quick part of that: house rules, formatting, compiler warnings
 	cargo run -q --locked -p xtask -- check

@@ -228,6 +228,9 @@ async fn create(
     let Ok(Ok(_slot)) = slot else {
         return Err(ApiError::new(Code::Busy, "every export slot is taken, try again").with_retry_after(5));
     };
+    // Held until the file is complete: retention takes nothing of it meanwhile.
+    let (_lease, _segments) =
+        kernel.lease_footage(scope, &stream, window.interval()).await.map_err(errors::store)?;
     let plan = kernel.plan(scope, &stream, window).await.map_err(plan_error)?;
     let holes = kernel.window_holes(scope, &stream, window).await.map_err(errors::store)?;
     let id = new_id();

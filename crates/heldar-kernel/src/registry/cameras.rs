@@ -221,6 +221,8 @@ async fn end(kernel: &Kernel, mut camera: Camera) {
     }
     kernel.dismiss(&camera.id);
     kernel.registry.observed.forget(&camera.id);
+    // Its files go now, not with the next sweep.
+    kernel.retention.kick();
 }
 
 /// Waits until sessions have ended, what they handed on is on disk, and what is on disk is in the store.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heldar_base::{CameraId, Interval, Micros, Scope, SegmentId, WallTime};
+use heldar_base::{CameraId, Interval, Micros, Scope, SegmentId, StreamId, WallTime};
 use heldar_disk::{Disk, Entry, SegmentName};
 use heldar_store::op::{MarkDeleting, Markable, RemoveMarked};
 use heldar_store::{ErrorKind, Segment, Store, StoreError, WriteOp};
@@ -81,15 +81,15 @@ impl Executor<'_> {
         if items.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let mut removed: BTreeMap<usize, Vec<Interval>> = BTreeMap::new();
-        for item in items.iter().filter(|item| inventory.is_in_ledger(item.camera, item.segment)) {
-            removed.entry(item.camera).or_default().push(Interval::new(item.segment.start, item.end));
+        let mut removed: BTreeMap<&StreamId, Vec<Interval>> = BTreeMap::new();
+        for item in items {
+            if let Some(stream) = inventory.ledger_stream(item.camera, item.segment) {
+                removed.entry(stream).or_default().push(Interval::new(item.segment.start, item.end));
+            }
         }
         let mut ops: Vec<WriteOp> = Vec::new();
-        for (camera, intervals) in &removed {
-            if let Some(camera) = inventory.camera(*camera) {
-                ops.extend(note_removal(self.store, camera, intervals, self.now).await?);
-            }
+        for (stream, intervals) in removed {
+            ops.extend(note_removal(self.store, stream, &intervals, self.now).await?);
         }
         let ids = items.iter().map(|item| item.segment).collect();
         ops.push(MarkDeleting { ids, which: Markable::Sealed }.into());

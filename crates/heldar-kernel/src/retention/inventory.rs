@@ -132,10 +132,10 @@ impl Inventory {
         Some(SegmentName::new(stream.clone(), id.start, number))
     }
 
-    /// True when the ledger speaks of the stream of this segment.
-    pub(super) fn is_in_ledger(&self, camera: usize, id: SegmentId) -> bool {
-        let recorded = self.sources.get(camera).map(|source| source.recorded);
-        self.stream(camera, id).map(|stream| stream.kind) == recorded
+    /// The stream of a segment, if it is the one that the ledger speaks of.
+    pub(super) fn ledger_stream(&self, camera: usize, id: SegmentId) -> Option<&StreamId> {
+        let recorded = self.sources.get(camera)?.recorded;
+        self.stream(camera, id).filter(|stream| stream.kind == recorded)
     }
 
     fn stream(&self, camera: usize, id: SegmentId) -> Option<&StreamId> {

@@ -110,6 +110,8 @@ pub struct Retention {
     wake: Notify,
     /// Taken by the sweep that runs.
     memory: tokio::sync::Mutex<Memory>,
+    /// Taken by the dry run that runs: one may read all of the index.
+    dry: tokio::sync::Mutex<()>,
     steady: Mutex<SteadyNow>,
     last: Mutex<Option<SweepReport>>,
     /// What limited the age of footage when some was last deleted.
@@ -152,6 +154,7 @@ impl Retention {
             ground,
             wake: Notify::new(),
             memory: tokio::sync::Mutex::default(),
+            dry: tokio::sync::Mutex::default(),
             steady: Mutex::default(),
             last: Mutex::default(),
             limited_by: Mutex::default(),

@@ -38,6 +38,7 @@ impl Retention {
     /// # Errors
     /// The store is busy or lost.
     pub async fn preview(&self, asked: &Asked) -> Result<Dry, StoreError> {
+        let _turn = self.dry.lock().await;
         let now = self.now();
         let (store, leases) = (&self.ground.store, &self.leases);
         let present_policy = self.limits().await?.policy();

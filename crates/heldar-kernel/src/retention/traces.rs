@@ -1,10 +1,11 @@
 //! What deletion leaves in the ledger: gap rows with the cause `retention`.
 //!
 //! A camera has one row for each unbroken stretch of removed footage, which grows as deletion goes on, so that rows do
-//! not grow with the number of segments. Rows of removed footage yield to every other cause (see `heldar_timeline`), so
-//! that a stretch may run over short holes that the segments had.
+//! not grow with the number of segments. Rows of removed footage yield to footage, to time that was not wanted and to every
+//! other row (see `heldar_timeline`), so that a stretch may run over the short holes that had no row of their own: what was
+//! known of these was derived from the segments that are gone.
 
-use heldar_base::{CameraId, Cause, Interval, PublicId, Scope, WallTime};
+use heldar_base::{CameraId, Cause, Interval, PublicId, Scope, StreamId, WallTime};
 use heldar_store::op::{PutGap, RemoveGaps};
 use heldar_store::{FillState, Gap, GapFilter, GapOrder, Store, StoreError, TimeRange, WriteOp};
 use heldar_timeline::GAP_ROW_OVER;
@@ -14,18 +15,38 @@ use crate::engine::journal::random_bits;
 /// Rows read at a time.
 const PAGE: u32 = 500;
 
-/// The writes that note the removal of footage of one camera's recorded stream.
+/// The writes that note the removal of footage of a camera's recorded stream.
 pub(super) async fn note_removal(
     store: &Store,
-    camera: &CameraId,
+    stream: &StreamId,
     removed: &[Interval],
     now: WallTime,
 ) -> Result<Vec<WriteOp>, StoreError> {
-    let start = removed.iter().map(|interval| interval.start).min();
-    let end = removed.iter().map(|interval| interval.end).max();
-    let (Some(start), Some(end)) = (start, end) else { return Ok(Vec::new()) };
-    let rows = rows_near(store, camera, Interval::new(start, end)).await?;
-    Ok(changes(camera, rows, removed, now))
+    let parts = removed.iter().map(|span| Stretch { span: *span, rows: Vec::new() });
+    let mut stretches = Vec::new();
+    for stretch in joined(parts.collect()) {
+        let start = begin_of_wanting(store, &stream.camera, stretch.span.start).await?;
+        let end = next_footage(store, stream, stretch.span.end).await?;
+        stretches.push(Stretch { span: Interval::new(start, end), rows: Vec::new() });
+    }
+    let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else { return Ok(Vec::new()) };
+    let rows = rows_near(store, &stream.camera, Interval::new(first.span.start, last.span.end)).await?;
+    Ok(changes(&stream.camera, rows, stretches, now))
+}
+
+/// From where on a stretch counts: the wait for the first picture goes with the first picture.
+async fn begin_of_wanting(store: &Store, camera: &CameraId, start: WallTime) -> Result<WallTime, StoreError> {
+    let range = TimeRange { from: Some(start - GAP_ROW_OVER), to: Some(start) };
+    let history = store.wanted_history(&Scope::All, camera, range, None, PAGE).await?;
+    let begins = history.rows.iter().rfind(|change| change.reason.is_none()).map(|change| change.at);
+    Ok(begins.filter(|at| start - *at <= GAP_ROW_OVER).unwrap_or(start))
+}
+
+/// To where a stretch counts: a short hole after it goes with the segment whose end explained it.
+async fn next_footage(store: &Store, stream: &StreamId, end: WallTime) -> Result<WallTime, StoreError> {
+    let range = TimeRange { from: Some(end), to: Some(end + GAP_ROW_OVER) };
+    let next = store.segment_spans(&Scope::All, stream, range, None, 1).await?;
+    Ok(next.rows.first().map_or(end, |next| next.start.max(end)))
 }
 
 /// Rows of removed footage that a stretch within `window` may have to join.
@@ -53,13 +74,8 @@ struct Stretch {
     rows: Vec<Gap>,
 }
 
-/// Joins rows and removals that are no further apart than what needs a row of its own.
-fn changes(camera: &CameraId, rows: Vec<Gap>, removed: &[Interval], now: WallTime) -> Vec<WriteOp> {
-    let mut parts: Vec<Stretch> =
-        removed.iter().map(|span| Stretch { span: *span, rows: Vec::new() }).collect();
-    parts.extend(
-        rows.into_iter().map(|row| Stretch { span: Interval::new(row.start, row.end), rows: vec![row] }),
-    );
+/// Joins what is no further apart than what needs a row of its own.
+fn joined(mut parts: Vec<Stretch>) -> Vec<Stretch> {
     parts.sort_by_key(|part| part.span.start);
     let mut joined: Vec<Stretch> = Vec::new();
     for part in parts {
@@ -71,7 +87,14 @@ fn changes(camera: &CameraId, rows: Vec<Gap>, removed: &[Interval], now: WallTim
             _ => joined.push(part),
         }
     }
-    joined.into_iter().flat_map(|stretch| write(camera, stretch, now)).collect()
+    joined
+}
+
+/// The writes that turn existing rows into those with further stretches removed.
+fn changes(camera: &CameraId, rows: Vec<Gap>, removed: Vec<Stretch>, now: WallTime) -> Vec<WriteOp> {
+    let row = |row: Gap| Stretch { span: Interval::new(row.start, row.end), rows: vec![row] };
+    let parts = removed.into_iter().chain(rows.into_iter().map(row)).collect();
+    joined(parts).into_iter().flat_map(|stretch| write(camera, stretch, now)).collect()
 }
 
 fn write(camera: &CameraId, stretch: Stretch, now: WallTime) -> Vec<WriteOp> {
@@ -128,8 +151,9 @@ mod tests {
             let span = span(*from, *to);
             Gap { start: span.start, end: span.end, ..new_row(&camera, WallTime(0)) }
         };
-        let removed: Vec<Interval> = removed.iter().map(|(from, to)| span(*from, *to)).collect();
-        let ops = changes(&camera, rows.iter().map(row).collect(), &removed, WallTime(0));
+        let stretch = |(from, to): &(i64, i64)| Stretch { span: span(*from, *to), rows: Vec::new() };
+        let removed: Vec<Stretch> = removed.iter().map(stretch).collect();
+        let ops = changes(&camera, rows.iter().map(row).collect(), removed, WallTime(0));
         let mut put = Vec::new();
         let mut removed_rows = 0;
         for op in &ops {
@@ -142,7 +166,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!((put.as_slice(), removed_rows), (written, gone), "{rows:?} {removed:?}");
+        assert_eq!((put.as_slice(), removed_rows), (written, gone), "{rows:?}");
     }
 
     #[test]

@@ -62,6 +62,34 @@ async fn age_takes_what_is_past_it_and_leaves_one_gap_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn short_holes_go_with_the_footage_that_explained_them() {
+    let world = World::start_with(&[ALONE]).await;
+    let kernel = &world.kernel;
+    camera(kernel, "gate", |_| {}).await;
+    let stream = main_of("gate");
+    let old = plant(kernel, &stream, hours(26), 10).await;
+    // Two seconds later pictures are back, in segments that stay.
+    let again = old[9].start + LENGTH + Micros::from_secs(2);
+    change(kernel, "gate", |fields| fields.retention_hours = 25).await;
+    let ago = kernel.clock.wall() - again;
+    let kept = plant(kernel, &stream, ago, 60).await;
+    let begins = old[0].start - Micros::from_millis(800);
+    let wanted = AppendWanted { camera: id("gate"), at: begins, reason: None };
+    kernel.store.write(wanted).await.unwrap();
+    let coverage = async || {
+        let (from, to) = (begins, kept[59].start + LENGTH);
+        world.get(&format!("/api/v1/cameras/gate/coverage?from={from}&to={to}")).await.ok()
+    };
+    let before = coverage().await;
+    assert_eq!(before["missing"]["starting"], 0.8);
+    kernel.retention.sweep().await.unwrap();
+    let after = coverage().await;
+    assert_eq!(after["missing"], json!({ "retention": after["missing_seconds"] }), "{after}");
+    assert_eq!(gaps(kernel).await.len(), 1);
+    consistent(kernel).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alerts_keep_longer_and_their_gap_closes_later() {
     let world = World::start_with(&[ALONE]).await;
     let kernel = &world.kernel;

@@ -66,12 +66,12 @@ impl Server {
             match api.get("/api/v1/cameras?limit=1").await {
                 Ok(answer) if answer.status == 200 => break,
                 Ok(answer) if answer.status != 503 => {
-                    return Err(format!("no server: {:?}", answer.success()));
+                    return Err(format!("the server answers with status {}", answer.status));
                 }
-                Err(error) if begun.elapsed() > START => return Err(error),
-                _ => {}
+                _ if begun.elapsed() < START => process.check()?,
+                Ok(_) => return Err(format!("the server is still starting after {} s", START.as_secs())),
+                Err(error) => return Err(error),
             }
-            process.check()?;
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(Server { process, address, api, ready: begun.elapsed(), data })
