@@ -39,9 +39,9 @@ pub fn cut_fragment(moof: &[u8], until_ticks: u64, tracks: &[TrackEntry]) -> Res
     let mut kept = Vec::with_capacity(parsed.runs.len());
     let mut payload = Vec::with_capacity(parsed.runs.len());
     for run in &parsed.runs {
-        let timescale = tracks.iter().find(|t| t.id == run.track_id).map(|t| t.timescale);
-        let timescale = timescale.ok_or(Error::Unsupported("fragment of an unknown track"))?;
-        let samples = &run.samples[..needed(run, until_ticks, timescale)];
+        let track = tracks.iter().find(|t| t.id == run.track_id);
+        let track = track.ok_or(Error::Unsupported("fragment of an unknown track"))?;
+        let samples = &run.samples[..needed(run, until_ticks, track)];
         if samples.is_empty() {
             continue;
         }
@@ -57,12 +57,13 @@ pub fn cut_fragment(moof: &[u8], until_ticks: u64, tracks: &[TrackEntry]) -> Res
 }
 
 /// How many samples of a run are needed, in decoding order.
-fn needed(run: &MoofRun, until_ticks: u64, timescale: u32) -> usize {
-    let until = i128::from(until_ticks) * i128::from(timescale);
+fn needed(run: &MoofRun, until_ticks: u64, track: &TrackEntry) -> usize {
+    let until = i128::from(until_ticks) * i128::from(track.timescale);
     let mut decode_time = i128::from(run.base_decode_time);
     let mut count = 0;
     for (index, sample) in run.samples.iter().enumerate() {
-        let presented = decode_time + i128::from(sample.composition_offset);
+        let offset = i128::from(sample.composition_offset) - i128::from(track.presentation_delay);
+        let presented = decode_time + offset;
         if presented * i128::from(VIDEO_TIMESCALE) < until {
             count = index + 1;
         }

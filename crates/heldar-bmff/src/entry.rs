@@ -23,6 +23,9 @@ pub struct TrackEntry {
     pub timescale: u32,
     /// Its sample entry, the whole box.
     pub entry: Bytes,
+    /// Ticks by which the composition offsets in the file's fragments are raised, so that none is negative; an edit list
+    /// (8.6.6) takes them off again. Readers give offsets without it.
+    pub presentation_delay: u32,
 }
 
 impl TrackEntry {
@@ -39,7 +42,12 @@ impl TrackEntry {
             TrackParams::Video(video) => (VIDEO_TRACK_ID, write_video(video)?),
             TrackParams::Audio(audio) => (AUDIO_TRACK_ID, write_audio(audio)?),
         };
-        Ok(TrackEntry { id, timescale: params.timescale(), entry: entry.into() })
+        Ok(TrackEntry { id, timescale: params.timescale(), entry: entry.into(), presentation_delay: 0 })
+    }
+
+    /// The same as a sample table tells it, in which composition offsets are not raised.
+    pub(crate) fn undelayed(&self) -> Self {
+        TrackEntry { presentation_delay: 0, ..self.clone() }
     }
 
     /// The parameters, as far as a sample entry holds them: nominal interval and reorder depth of video as its parameter

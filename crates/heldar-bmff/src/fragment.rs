@@ -3,7 +3,7 @@
 use crate::{
     boxes::BoxWriter,
     error::Error,
-    sample::{MAX_FRAGMENT_SAMPLES, MAX_TICKS, SampleMeta},
+    sample::{MAX_FRAGMENT_SAMPLES, MAX_TICKS, SampleMeta, VIDEO_TRACK_ID},
 };
 
 /// Length of the header of an `mdat` box with a 32-bit size.
@@ -46,6 +46,18 @@ impl FragmentHeader {
     /// [`Error::TooLarge`] when the payload does not fit an `mdat` box with a 32-bit size, or a track lies too far
     /// behind the `moof` to be pointed at; [`Error::Unsupported`] for a fragment without samples.
     pub fn new(sequence_number: u32, tracks: &[TrackRun<'_>]) -> Result<Self, Error> {
+        Self::delayed(sequence_number, tracks, 0)
+    }
+
+    /// As [`FragmentHeader::new`], for a file whose init segment says this presentation delay of its video.
+    ///
+    /// # Errors
+    /// As [`FragmentHeader::new`], and [`Error::TooLarge`] for composition offsets that do not fit.
+    pub fn delayed(
+        sequence_number: u32,
+        tracks: &[TrackRun<'_>],
+        presentation_delay: u32,
+    ) -> Result<Self, Error> {
         let count: usize = tracks.iter().map(|t| t.samples.len()).sum();
         if count == 0 {
             return Err(Error::Unsupported("fragment without samples"));
@@ -56,12 +68,20 @@ impl FragmentHeader {
         if tracks.iter().any(|t| t.base_decode_time > MAX_TICKS) {
             return Err(Error::TooLarge("decode time"));
         }
+        let delay =
+            |track: &TrackRun<'_>| if track.track_id == VIDEO_TRACK_ID { presentation_delay } else { 0 };
+        let fits = |t: &TrackRun<'_>| {
+            t.samples.iter().all(|s| s.composition_offset.checked_add_unsigned(delay(t)).is_some())
+        };
+        if !tracks.iter().all(fits) {
+            return Err(Error::TooLarge("composition offset"));
+        }
         let mut w = BoxWriter::with_capacity(128 + 96 * tracks.len() + 16 * count);
         let mut offset_places = Vec::with_capacity(tracks.len());
         w.boxed(b"moof", |w| {
             w.full(b"mfhd", 0, 0, |w| w.u32(sequence_number));
             for track in tracks.iter().filter(|t| !t.samples.is_empty()) {
-                offset_places.push((write_traf(w, track), track.bytes()));
+                offset_places.push((write_traf(w, track, delay(track)), track.bytes()));
             }
         });
         let moof_len = w.len() as u32;
@@ -97,7 +117,7 @@ struct RunShape {
 }
 
 impl RunShape {
-    fn of(samples: &[SampleMeta]) -> Self {
+    fn of(samples: &[SampleMeta], delay: u32) -> Self {
         let same = |field: fn(&SampleMeta) -> u32, of: &[SampleMeta]| {
             let first = of.first().map(field)?;
             of.iter().all(|s| field(s) == first).then_some(first)
@@ -112,7 +132,7 @@ impl RunShape {
                 (None, Some(_)) => Some(samples[0].flags()),
                 _ => None,
             },
-            offsets: samples.iter().any(|s| s.composition_offset != 0),
+            offsets: delay > 0 || samples.iter().any(|s| s.composition_offset != 0),
         }
     }
 
@@ -134,9 +154,10 @@ impl RunShape {
     }
 }
 
-/// Writes the `traf` of a run that is not empty; returns the place of its data offset.
-fn write_traf(w: &mut BoxWriter, track: &TrackRun<'_>) -> usize {
-    let shape = RunShape::of(track.samples);
+/// Writes the `traf` of a run that is not empty, with composition offsets raised by `delay`, which fit; returns the place
+/// of its data offset.
+fn write_traf(w: &mut BoxWriter, track: &TrackRun<'_>, delay: u32) -> usize {
+    let shape = RunShape::of(track.samples, delay);
     let mut place = 0;
     w.boxed(b"traf", |w| {
         w.full(b"tfhd", 0, shape.tfhd_flags(), |w| {
@@ -164,7 +185,7 @@ fn write_traf(w: &mut BoxWriter, track: &TrackRun<'_>) -> usize {
                     w.u32(sample.flags());
                 }
                 if shape.offsets {
-                    w.i32(sample.composition_offset);
+                    w.i32(sample.composition_offset.wrapping_add_unsigned(delay));
                 }
             }
         });

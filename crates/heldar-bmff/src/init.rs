@@ -31,7 +31,7 @@ impl InitSegment {
     /// # Errors
     /// [`Error::Unsupported`] for parameters that no MP4 can carry.
     pub fn new(video: &VideoParams, audio: Option<&AudioParams>) -> Result<Self, Error> {
-        Self::build(video, audio, None)
+        Self::build(video, audio, None, 0)
     }
 
     /// As [`InitSegment::new`], of a file whose media time 0 was at `wall_start`.
@@ -43,17 +43,34 @@ impl InitSegment {
         video: &VideoParams,
         audio: Option<&AudioParams>,
     ) -> Result<Self, Error> {
-        Self::build(video, audio, Some(wall_start))
+        Self::build(video, audio, Some(wall_start), 0)
+    }
+
+    /// As [`InitSegment::starting_at`], of a file whose fragments are written by [`crate::FragmentHeader::delayed`] with
+    /// this delay, in 1/90000 s. Without negative composition offsets, of which readers make different things, video
+    /// and audio are in step everywhere.
+    ///
+    /// # Errors
+    /// As [`InitSegment::new`].
+    pub fn delayed(
+        wall_start: WallTime,
+        video: &VideoParams,
+        audio: Option<&AudioParams>,
+        presentation_delay: u32,
+    ) -> Result<Self, Error> {
+        Self::build(video, audio, Some(wall_start), presentation_delay)
     }
 
     fn build(
         video: &VideoParams,
         audio: Option<&AudioParams>,
         wall_start: Option<WallTime>,
+        presentation_delay: u32,
     ) -> Result<Self, Error> {
         let mut params = vec![TrackParams::Video(video.clone())];
         params.extend(audio.map(|audio| TrackParams::Audio(audio.clone())));
-        let tracks = params.iter().map(TrackEntry::new).collect::<Result<Vec<_>, _>>()?;
+        let mut tracks = params.iter().map(TrackEntry::new).collect::<Result<Vec<_>, _>>()?;
+        tracks[0].presentation_delay = presentation_delay;
 
         let mut w = BoxWriter::with_capacity(1200 + tracks.iter().map(|t| t.entry.len()).sum::<usize>());
         w.boxed(b"ftyp", |w| {
@@ -70,6 +87,9 @@ impl InitSegment {
             for (track, params) in tracks.iter().zip(&params) {
                 w.boxed(b"trak", |w| {
                     tkhd(w, track.id, params, 0);
+                    if track.presentation_delay > 0 {
+                        w.boxed(b"edts", |w| delay_edit(w, track.presentation_delay));
+                    }
                     mdia(w, params, track.timescale, 0, |w| empty_sample_table(w, track));
                 });
             }
@@ -119,6 +139,16 @@ pub fn duration_box(duration_ticks: u64) -> [u8; DURATION_BOX_LEN] {
     out[8] = 1;
     out[12..].copy_from_slice(&duration_ticks.to_be_bytes());
     out
+}
+
+/// An `elst` (8.6.6) that shows all of a track from this media time on; 0 stands for its whole length, which grows.
+fn delay_edit(w: &mut BoxWriter, media_time: u32) {
+    w.full(b"elst", 1, 0, |w| {
+        w.u32(1);
+        w.u64(0);
+        w.u64(u64::from(media_time));
+        w.u32(0x0001_0000); // rate
+    });
 }
 
 /// All samples are in fragments.

@@ -67,6 +67,16 @@ impl InitInfo {
         if (1..info.tracks.len()).any(|i| info.tracks[..i].iter().any(|t| t.id == info.tracks[i].id)) {
             return Err(malformed("two tracks with one id", at));
         }
+        for track in &info.tracks {
+            match info.defaults.iter_mut().find(|d| d.track_id == track.id) {
+                Some(defaults) => defaults.presentation_delay = track.presentation_delay,
+                None => info.defaults.push(TrackDefaults {
+                    track_id: track.id,
+                    presentation_delay: track.presentation_delay,
+                    ..TrackDefaults::default()
+                }),
+            }
+        }
         Ok(info)
     }
 
@@ -103,6 +113,7 @@ impl InitInfo {
                         duration: next.body.u32()?,
                         size: next.body.u32()?,
                         flags: next.body.u32()?,
+                        presentation_delay: 0,
                     });
                 }
                 _ => {}
@@ -140,9 +151,23 @@ fn read_track(trak: Cursor<'_>) -> Result<TrackEntry, Error> {
         return Err(Error::Unsupported("track with several sample entries"));
     }
     let entry = Bytes::copy_from_slice(stsd.take(stsd.remaining())?);
-    let track = TrackEntry { id, timescale, entry };
+    let presentation_delay = read_delay(&trak)?;
+    let track = TrackEntry { id, timescale, entry, presentation_delay };
     track.params()?;
     Ok(track)
+}
+
+/// Where the only edit of a track begins (8.6.6); 0 without one, or with edits that this crate does not write.
+fn read_delay(trak: &Cursor<'_>) -> Result<u32, Error> {
+    let [Some(edts)] = trak.find([b"edts"])? else { return Ok(0) };
+    let [Some(mut elst)] = edts.find([b"elst"])? else { return Ok(0) };
+    let (version, _) = elst.version_flags()?;
+    if elst.u32()? != 1 {
+        return Ok(0);
+    }
+    elst.skip(if version == 1 { 8 } else { 4 })?;
+    let media_time = if version == 1 { elst.u64()?.cast_signed() } else { i64::from(elst.i32()?) };
+    Ok(u32::try_from(media_time).unwrap_or(0))
 }
 
 /// The start of the file, if the box is ours.

@@ -13,6 +13,8 @@ pub(crate) struct TrackDefaults {
     pub(crate) duration: u32,
     pub(crate) size: u32,
     pub(crate) flags: u32,
+    /// See [`crate::TrackEntry`].
+    pub(crate) presentation_delay: u32,
 }
 
 /// A `moof` box, read.
@@ -165,6 +167,9 @@ fn read_trun(
             (true, 0) => i32::try_from(body.u32()?).map_err(|_| body.error("composition offset"))?,
             (true, _) => body.i32()?,
         };
+        let composition_offset = composition_offset
+            .checked_sub_unsigned(defaults.presentation_delay)
+            .ok_or_else(|| body.error("composition offset"))?;
         let sync = flags_here & FLAG_IS_NON_SYNC == 0;
         run.samples.push(SampleMeta { size, duration, composition_offset, sync });
         data_end += u64::from(size);

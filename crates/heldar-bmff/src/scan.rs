@@ -84,6 +84,51 @@ pub fn scan(from: &(impl ReadAt + ?Sized)) -> Result<Scan, Error> {
     Ok(Scan { init, table, end, tail })
 }
 
+/// How many places that look like a `moof` are tried; payload holds such bytes by chance only.
+const MAX_CANDIDATES: usize = 4096;
+/// How much is searched at a time.
+const SEARCH_STEP: usize = 256 * 1024;
+
+/// Where the first whole fragment lies that starts at or behind `from_offset`: tells damage inside a file from a write
+/// that was not finished. Reads all that follows, payload included.
+///
+/// # Errors
+/// [`Error::Io`] when the file can't be read.
+pub fn next_whole_fragment(
+    from: &(impl ReadAt + ?Sized),
+    init: &InitInfo,
+    from_offset: u64,
+) -> Result<Option<u64>, Error> {
+    const KIND: &[u8; 4] = b"moof";
+    let file_len = from.size()?;
+    let mut buf = vec![0; SEARCH_STEP];
+    let mut at = from_offset.saturating_add(4);
+    let mut candidates = 0;
+    while at < file_len {
+        let count = fill(from, at, &mut buf)?;
+        for found in buf[..count].windows(KIND.len()).enumerate().filter(|(_, bytes)| *bytes == KIND) {
+            // The size of a box stands before its type.
+            let offset = at + found.0 as u64 - 4;
+            match next_fragment(from, file_len, offset, init) {
+                Ok(Some((_, moof))) if moof.runs.iter().any(|run| !run.samples.is_empty()) => {
+                    return Ok(Some(offset));
+                }
+                Err(Error::Io(error)) => return Err(error.into()),
+                Ok(_) | Err(_) => candidates += 1,
+            }
+            if candidates >= MAX_CANDIDATES {
+                return Ok(None);
+            }
+        }
+        if count < buf.len() {
+            return Ok(None);
+        }
+        // A type may lie across two steps.
+        at += (count - (KIND.len() - 1)) as u64;
+    }
+    Ok(None)
+}
+
 /// The header of the box at the start of `bytes`: its type, the length of the header, the length of the box.
 fn box_header(bytes: &[u8]) -> Option<([u8; 4], u64, u64)> {
     let (size, rest) = bytes.split_first_chunk::<4>()?;

@@ -102,7 +102,7 @@ impl SampleTable {
             .iter()
             .map(|entry| {
                 let params = entry.params()?;
-                Ok(TrackTable { entry: entry.clone(), params, runs: Vec::new(), samples: Vec::new() })
+                Ok(TrackTable { entry: entry.undelayed(), params, runs: Vec::new(), samples: Vec::new() })
             })
             .collect::<Result<_, Error>>()?;
         Ok(SampleTable { fragments: Vec::new(), tracks })

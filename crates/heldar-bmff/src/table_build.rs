@@ -117,7 +117,7 @@ impl TableBuilder {
         let tracks = tracks
             .iter()
             .map(|entry| TrackBuilder {
-                entry: entry.clone(),
+                entry: entry.undelayed(),
                 sample_count: 0,
                 sizes: Vec::new(),
                 durations: Stretches::default(),

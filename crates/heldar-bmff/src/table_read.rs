@@ -187,7 +187,7 @@ impl<'a> TrackReader<'a> {
             value == 0 || value == 1
         })?;
         let runs = from.varint_slice()?;
-        let entry = TrackEntry { id, timescale, entry };
+        let entry = TrackEntry { id, timescale, entry, presentation_delay: 0 };
         Ok(TrackReader { entry, samples, runs, used: 0, next_decode_time: 0 })
     }
 

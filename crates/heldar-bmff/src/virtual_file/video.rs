@@ -5,7 +5,8 @@
 //!
 //! There is one edit, since ffmpeg reads pictures between two edits twice. It starts after the lead-in. Pictures that
 //! come later and are not shown (the lead-in of a further piece, the reference of a picture that is shown) are put past
-//! its end, take one tick, and are no sync samples: at a second sync sample past its end ffmpeg stops reading.
+//! its end, take one tick, and are no sync samples: at a second sync sample past its end ffmpeg stops reading. They keep
+//! their order of presentation, in which decoders give them out: Chromium shows one that comes out behind a later one.
 
 use heldar_base::Interval;
 
@@ -49,6 +50,7 @@ impl Video {
         let count: usize = sources.iter().flat_map(|s| &s.carried).map(|r| r.len()).sum();
         track.samples.reserve_exact(count);
         let mut walk = Walk::default();
+        let mut past_the_end = Vec::new();
         for (number, source) in sources.iter().enumerate().filter(|(_, s)| !s.carried.is_empty()) {
             let times = walk.source(number, source)?;
             let entry = track.entry_number(source.video);
@@ -56,10 +58,13 @@ impl Video {
                 for (picture, &(start, duration)) in
                     source.pictures.list[range.clone()].iter().zip(&times[range.clone()])
                 {
+                    if start.is_none() {
+                        past_the_end.push((number, picture.start, track.samples.len()));
+                    }
                     let sample = OutSample {
                         size: picture.size,
                         duration,
-                        start: start.unwrap_or(PAST_THE_END),
+                        start: start.unwrap_or_default(),
                         sync: picture.sync && start.is_some(),
                     };
                     track.push(number, entry, picture.offset, sample);
@@ -69,17 +74,14 @@ impl Video {
         let Some(lead_in_ticks) = walk.lead_in else {
             return Err(Error::NoPictures);
         };
-        let past_the_end = track.samples.iter_mut().filter(|s| s.start == PAST_THE_END);
-        for (start, sample) in (lead_in_ticks + walk.shown..).zip(past_the_end) {
-            sample.start = start;
+        past_the_end.sort_unstable();
+        for (start, (_, _, sample)) in (lead_in_ticks + walk.shown..).zip(past_the_end) {
+            track.samples[sample].start = start;
         }
         track.edits = vec![Edit { duration: walk.shown, media_time: Some(lead_in_ticks) }];
         Ok(Video { track, pieces: walk.pieces, shown_ticks: walk.shown, lead_in_ticks })
     }
 }
-
-/// Stands for a presentation time until all that is shown has one.
-const PAST_THE_END: i64 = i64::MAX;
 
 /// Presentation time, `None` past the end of what is shown, and duration.
 type Times = (Option<i64>, u32);

@@ -5,9 +5,11 @@ use heldar_bmff::*;
 use crate::support::*;
 
 /// A file is read by others as what was coded, while it is open and once it is sealed.
-fn check(name: &str, video: &str, audio: &str) {
+fn check(name: &str, video: &str, audio: &str, timing: Timing) {
     let clip = clip(video, audio, "160x120");
-    let recorded = record(&clip, 0..clip.pictures.len(), Timing::FirstDecoded, None);
+    let pictures = 0..clip.pictures.len();
+    let origin = clip.origin(&pictures, timing);
+    let recorded = record(&clip, pictures, timing, None);
     for (state, bytes) in [("open", recorded.bytes.clone()), ("sealed", recorded.sealed())] {
         let path = write(&format!("{name}_{state}.mp4"), &bytes);
         let packets = packets_of(&path, &[], "v:0", "packet=pts,size,flags");
@@ -15,7 +17,6 @@ fn check(name: &str, video: &str, audio: &str) {
             .iter()
             .map(|p| (p["pts"].parse().unwrap(), p["size"].parse().unwrap(), p["flags"].contains('K')))
             .collect();
-        let origin = clip.pictures[0].dts;
         let sent: Vec<_> = clip.pictures.iter().map(|p| (p.pts - origin, p.data.len(), p.sync)).collect();
         assert_eq!(found, sent, "{name} {state}");
         assert_eq!(picture_md5(&path), clip.picture_md5, "{name} {state}");
@@ -25,6 +26,13 @@ fn check(name: &str, video: &str, audio: &str) {
         let frames = packets_of(&path, &[], "a:0", "packet=pts,size");
         let sent = recorded.table.track(AUDIO_TRACK_ID).map_or(0, |t| t.samples().len());
         assert_eq!(frames.len(), sent, "{name} {state}");
+        // Sound is where it was against the pictures, from the first picture on; 48000 ticks of it are 90000 of theirs.
+        let first = clip.pictures.iter().map(|p| p.pts).min().unwrap();
+        let heard = clip.frames.iter().filter(|f| f.pts * 15 / 8 >= first);
+        let sent: Vec<i64> = heard.map(|f| f.pts - origin * 8 / 15).collect();
+        let found: Vec<i64> = frames.iter().map(|f| f["pts"].parse().unwrap()).collect();
+        assert_eq!(found, sent[..found.len()], "{name} {state}");
+        assert_eq!(scan(bytes.as_slice()).unwrap().table, recorded.table, "{name} {state}");
     }
     let path = write(&format!("{name}_gstreamer.mp4"), &recorded.sealed());
     let pictures: Vec<_> =
@@ -34,22 +42,28 @@ fn check(name: &str, video: &str, audio: &str) {
 
 #[test]
 fn h264() {
-    check("h264", H264, AAC);
+    check("h264", H264, AAC, Timing::FirstDecoded);
 }
 
 #[test]
 fn h264_b() {
-    check("h264_b", H264_B, "");
+    check("h264_b", H264_B, "", Timing::FirstDecoded);
+}
+
+/// As the recorder writes it: the first picture is presented at 0, and so is the sound of that instant.
+#[test]
+fn h264_b_in_step() {
+    check("h264_b_in_step", H264_B, AAC, Timing::FirstShown);
 }
 
 #[test]
 fn h264_open() {
-    check("h264_open", H264_OPEN, "");
+    check("h264_open", H264_OPEN, "", Timing::FirstDecoded);
 }
 
 #[test]
 fn h265() {
-    check("h265", H265, OPUS);
+    check("h265", H265, OPUS, Timing::FirstDecoded);
 }
 
 /// A sealed file tells its length without being read to its end.

@@ -291,7 +291,7 @@ impl Open {
 pub(crate) enum Timing {
     /// At the first decode time: composition offsets are positive.
     FirstDecoded,
-    /// At the first presentation time: composition offsets are signed.
+    /// At the first presentation time, as the recorder does: composition offsets are signed, and raised in the file.
     FirstShown,
 }
 
@@ -307,16 +307,20 @@ pub(crate) fn record(
     hole: Option<Hole>,
 ) -> Recorded {
     let start = heldar_base::WallTime(1_700_000_000_123_456);
-    let init = InitSegment::starting_at(start, &clip.video, clip.audio.as_ref()).unwrap();
+    let all = &clip.pictures;
+    let origin = clip.origin(&pictures, timing);
+    let first_decode = all[pictures.start].dts;
+    let lowest = all[pictures.clone()].iter().map(|p| p.pts - origin - (p.dts - first_decode)).min().unwrap();
+    let delay = u32::try_from(-lowest.min(0)).unwrap();
+    let init = InitSegment::delayed(start, &clip.video, clip.audio.as_ref(), delay).unwrap();
     let mut out = Recorder {
+        delay,
         bytes: init.bytes().to_vec(),
         builder: TableBuilder::new(init.tracks()),
         index: FragmentIndex::new(),
         sequence: 0,
     };
-    let all = &clip.pictures;
     let first = all[pictures.clone()].iter().map(|p| p.pts).min().unwrap();
-    let origin = clip.origin(&pictures, timing);
     let end = all.get(pictures.end..).and_then(|rest| rest.iter().map(|p| p.pts).min());
     // 48000 ticks of sound are 90000 of video.
     let video_time = |frame: &&Coded| frame.pts * 15 / 8;
@@ -364,6 +368,7 @@ impl Clip {
 }
 
 struct Recorder {
+    delay: u32,
     bytes: Vec<u8>,
     builder: TableBuilder,
     index: FragmentIndex,
@@ -379,7 +384,7 @@ impl Recorder {
                 runs.push(TrackRun { track_id, base_decode_time, samples: &open.samples });
             }
         }
-        let header = FragmentHeader::new(self.sequence, &runs).unwrap();
+        let header = FragmentHeader::delayed(self.sequence, &runs, self.delay).unwrap();
         let offset = self.bytes.len() as u64;
         self.builder.push(offset, &header, &runs).unwrap();
         self.bytes.extend_from_slice(&header.bytes);

@@ -76,6 +76,25 @@ proptest! {
     }
 
     #[test]
+    fn footage_behind_damage_is_found(seed: u64, groups in 2..5u64, at: prop::sample::Index) {
+        for file in footage(seed, groups) {
+            let starts: Vec<u64> = file.ends.iter().map(|(end, _)| *end).collect();
+            let whole = file.sealed();
+            let damaged = at.index(starts.len() - 1);
+            let mut bytes = whole.clone();
+            // The type of the box: nothing else can be believed of that fragment.
+            bytes[starts[damaged] as usize + 4] ^= 0x20;
+            let init = InitInfo::parse(&bytes).unwrap();
+            let found = next_whole_fragment(&bytes[..], &init, starts[damaged]).unwrap();
+            let behind = starts[damaged + 1..starts.len() - 1].first().copied();
+            prop_assert_eq!(found, behind);
+            // A torn tail has nothing behind it, wherever it was torn.
+            let torn = &whole[..starts[damaged] as usize + 20];
+            prop_assert_eq!(next_whole_fragment(torn, &init, starts[damaged]).unwrap(), None);
+        }
+    }
+
+    #[test]
     fn flipped_bits_never_panic(seed: u64, flips in proptest::collection::vec(any::<(prop::sample::Index, u8)>(), 1..6)) {
         for file in footage(seed, 3) {
             let mut sealed = file.sealed();
