@@ -67,7 +67,7 @@ impl G711ToOpus {
         // RFC 7845 4.2: pre-skip counts samples at 48 kHz.
         let pre_skip = u16::try_from(lookahead * (opus_media::SAMPLE_RATE / SAMPLE_RATE)).unwrap_or(0);
         let frame = FRAME as u32 * (opus_media::SAMPLE_RATE / SAMPLE_RATE);
-        let params = opus_media::audio_params(1, frame, pre_skip, SAMPLE_RATE).ok_or(ConvertError::Params)?;
+        let params = opus_media::audio_params(1, frame, pre_skip).ok_or(ConvertError::Params)?;
         Ok(G711ToOpus { law, encoder, params, pcm: Vec::with_capacity(2 * FRAME), at: 0 })
     }
 

@@ -1,5 +1,6 @@
 //! The clock as an input: whoever needs the time is given one of these.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::{Micros, MonoTime, WallTime};
@@ -10,6 +11,16 @@ pub trait Clock: Send + Sync + 'static {
     fn wall(&self) -> WallTime;
     /// Time that never steps.
     fn mono(&self) -> MonoTime;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn wall(&self) -> WallTime {
+        (**self).wall()
+    }
+
+    fn mono(&self) -> MonoTime {
+        (**self).mono()
+    }
 }
 
 /// A clock that moves only when told, and whose wall time can be stepped alone.

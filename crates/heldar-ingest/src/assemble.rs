@@ -1,10 +1,13 @@
 //! From what a session yields to access units: parameters in force, sync kind, time of capture.
 //!
 //! Owns: the state of one run between RTSP and the bus. A picture that cannot be decoded from where the run starts is left
-//! out; so is audio that cannot be carried. Never: a socket, a decision about recording.
+//! out; so is audio that cannot be carried. What comes in the first moments of a run is gathered before it is handed on:
+//! only then it shows when the first picture was captured, which may have come late, or faster than it was captured.
+//! Never: a socket, a decision about recording.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heldar_audio::{G711ToOpus, Law};
@@ -15,6 +18,13 @@ use heldar_media::{
 };
 
 use crate::{AudioSource, AudioTrack, Item, RawParams, RtspSession, SessionError, SystemClock};
+
+/// How long a run's first pictures are gathered: longer than a large first picture or a GOP that a proxy holds takes to
+/// arrive, shorter than anybody minds at a start.
+const GATHERED: Duration = Duration::from_millis(400);
+/// Items and bytes that are gathered at most.
+const MOST_ITEMS: usize = 2048;
+const MOST_BYTES: usize = 8 << 20;
 
 /// What became of an item.
 #[derive(Debug)]
@@ -31,6 +41,48 @@ pub struct Assembler {
     capture: CaptureClock,
     video: VideoTrack,
     audio: Option<AudioLine>,
+    /// What has come in the first moments; `None` once they are over.
+    gathering: Option<Gathering>,
+}
+
+/// Items in order of arrival, with what the host's UTC clock showed.
+#[derive(Default)]
+struct Gathering {
+    items: Vec<(Item, WallTime)>,
+    bytes: usize,
+    /// When the first picture came.
+    since: Option<Instant>,
+}
+
+impl Gathering {
+    /// Takes an item; true when it is enough.
+    fn take(&mut self, item: Item, now: WallTime) -> bool {
+        let received = match &item {
+            Item::Video { data, received, .. } => {
+                self.bytes += data.len();
+                self.since.get_or_insert(*received);
+                *received
+            }
+            Item::Audio { data, received, .. } => {
+                self.bytes += data.len();
+                *received
+            }
+            Item::SenderReport { received, .. } => *received,
+            Item::Damaged => return false,
+        };
+        self.items.push((item, now));
+        let over = self.since.is_some_and(|since| received.saturating_duration_since(since) >= GATHERED);
+        over || self.items.len() >= MOST_ITEMS || self.bytes >= MOST_BYTES
+    }
+
+    /// RTP time of the first item of a track.
+    fn first(&self, wanted: TrackKind) -> Option<i64> {
+        self.items.iter().find_map(|(item, _)| match (item, wanted) {
+            (Item::Video { rtp_time, .. }, TrackKind::Video)
+            | (Item::Audio { rtp_time, .. }, TrackKind::Audio) => Some(*rtp_time),
+            _ => None,
+        })
+    }
 }
 
 struct VideoTrack {
@@ -57,11 +109,15 @@ impl std::fmt::Debug for Assembler {
 }
 
 impl Assembler {
-    /// For a session that has just begun.
+    /// For a session that has just begun. Footage up to `not_before` exists: what comes now was captured later.
     ///
     /// # Errors
     /// A session whose video cannot be described.
-    pub fn new(session: &RtspSession, clock: SystemClock) -> Result<Self, SessionError> {
+    pub fn new(
+        session: &RtspSession,
+        clock: SystemClock,
+        not_before: WallTime,
+    ) -> Result<Self, SessionError> {
         let rate = NonZeroU32::new(session.video_clock_rate).unwrap_or(NonZeroU32::MIN);
         let codec = session.video_codec;
         let mut tracker = ParamTracker::new(codec);
@@ -70,7 +126,8 @@ impl Assembler {
         }
         let audio = session.audio_track.as_ref().and_then(audio_line);
         let video = VideoTrack { codec, tracker, gate: StartGate::default(), rate, last_rtp: 0 };
-        Ok(Assembler { clock, capture: CaptureClock::new(), video, audio })
+        let (capture, gathering) = (CaptureClock::after(not_before), Some(Gathering::default()));
+        Ok(Assembler { clock, capture, video, audio, gathering })
     }
 
     /// Parameters of the audio track, where it can be carried.
@@ -88,8 +145,59 @@ impl Assembler {
         self.capture.clock_offset()
     }
 
-    /// Takes an item; `now` is what the host's UTC clock shows.
+    /// Takes an item; `now` is what the host's UTC clock shows. The first items of a run are handed on together.
     pub fn push(&mut self, item: Item, now: WallTime) -> Assembled {
+        let Some(gathering) = &mut self.gathering else { return self.assemble(item, now) };
+        if gathering.take(item, now) { self.release() } else { Assembled::Units(Vec::new()) }
+    }
+
+    /// What has been gathered, when nothing more comes.
+    pub fn finish(&mut self) -> Vec<AccessUnit> {
+        match self.release() {
+            Assembled::Units(units) => units,
+            Assembled::ClockStepped => Vec::new(),
+        }
+    }
+
+    /// Ends the first moments of the run: their arrivals tell when its first picture was captured.
+    fn release(&mut self) -> Assembled {
+        let Some(gathering) = self.gathering.take() else { return Assembled::Units(Vec::new()) };
+        let (video, audio) = (gathering.first(TrackKind::Video), gathering.first(TrackKind::Audio));
+        gathering.items.iter().for_each(|(item, now)| self.expect(item, *now));
+        for (item, _) in &gathering.items {
+            let Item::SenderReport { video: of_video, rtp_time, ntp, .. } = item else { continue };
+            let (track, near) = if *of_video { (TrackKind::Video, video) } else { (TrackKind::Audio, audio) };
+            if let Some(near) = near {
+                self.capture.expect_report(track, unroll_near(near, *rtp_time), *ntp);
+            }
+        }
+        let mut all = Vec::new();
+        for (item, now) in gathering.items {
+            match self.assemble(item, now) {
+                Assembled::Units(units) => all.extend(units),
+                Assembled::ClockStepped => return Assembled::ClockStepped,
+            }
+        }
+        Assembled::Units(all)
+    }
+
+    /// Tells the capture clock of a picture or frame before it is assembled.
+    fn expect(&mut self, item: &Item, now: WallTime) {
+        let (track, clock_rate, rtp_time, received) = match (item, &self.audio) {
+            (Item::Video { rtp_time, received, .. }, _) => {
+                (TrackKind::Video, self.video.rate, *rtp_time, *received)
+            }
+            (Item::Audio { rtp_time, received, .. }, Some(audio)) => {
+                (TrackKind::Audio, audio.rate, *rtp_time, *received)
+            }
+            _ => return,
+        };
+        let arrival = self.clock.mono_at(received);
+        let reading = Reading { rtp_time, clock_rate, reorder_depth: 0, arrival, wall: now };
+        self.capture.expect(track, &reading);
+    }
+
+    fn assemble(&mut self, item: Item, now: WallTime) -> Assembled {
         match item {
             Item::Video { data, rtp_time, received, params, .. } => {
                 if let Some(raw) = &params

@@ -92,9 +92,9 @@ fn take_length(data: &[u8]) -> Option<(usize, &[u8])> {
 
 /// Parameters of a track of mono or stereo Opus whose packets have `frame_samples` samples at 48 kHz.
 ///
-/// `pre_skip` is how many of the first samples decoders drop, `input_rate` what the encoder was fed with (informative).
-/// `None` for other channel counts, which would need a mapping table.
-pub fn audio_params(channels: u8, frame_samples: u32, pre_skip: u16, input_rate: u32) -> Option<AudioParams> {
+/// `pre_skip` is how many of the first samples decoders drop. `None` for other channel counts, which would need a mapping
+/// table.
+pub fn audio_params(channels: u8, frame_samples: u32, pre_skip: u16) -> Option<AudioParams> {
     if !(1..=2).contains(&channels) {
         return None;
     }
@@ -103,7 +103,8 @@ pub fn audio_params(channels: u8, frame_samples: u32, pre_skip: u16, input_rate:
     config.put_u8(0);
     config.put_u8(channels);
     config.put_u16(pre_skip);
-    config.put_u32(input_rate);
+    // InputSampleRate only informs, yet Chromium refuses a file in which it is not the rate of the sample entry.
+    config.put_u32(SAMPLE_RATE);
     config.put_i16(0); // output gain
     config.put_u8(0); // channel mapping family: mono or stereo
     Some(AudioParams {
@@ -196,20 +197,20 @@ mod tests {
     fn silence_has_the_length_of_a_frame() {
         for channels in [1, 2] {
             for frame in [120, 240, 480, 960, 1920, 2880, 3840, 4800, 5760] {
-                let params = audio_params(channels, frame, 312, 8000).unwrap();
+                let params = audio_params(channels, frame, 312).unwrap();
                 let packet = silence(&params).unwrap();
                 assert_eq!(packet_samples(&packet), Ok(frame));
                 assert_eq!(packet[0] & 4 != 0, channels == 2);
             }
         }
-        assert_eq!(silence(&audio_params(1, 1000, 312, 8000).unwrap()), None);
-        assert_eq!(audio_params(3, 960, 312, 48_000), None);
+        assert_eq!(silence(&audio_params(1, 1000, 312).unwrap()), None);
+        assert_eq!(audio_params(3, 960, 312), None);
     }
 
     #[test]
     fn d_ops() {
-        let params = audio_params(1, 960, 312, 8000).unwrap();
-        assert_eq!(params.config[..], [0, 1, 0x01, 0x38, 0, 0, 0x1f, 0x40, 0, 0, 0]);
+        let params = audio_params(1, 960, 312).unwrap();
+        assert_eq!(params.config[..], [0, 1, 0x01, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]);
     }
 
     proptest! {

@@ -94,12 +94,19 @@ fn decode_times(base: i64, end: i64, shown: &[i64]) -> Vec<i64> {
     decode
 }
 
+/// Times of single frames shake by this much without the track being off.
+const JITTER_MS: i64 = 8;
+
 /// Places the audio frames of a stream on the media time of one segment.
 ///
-/// Frames follow one another without gap as long as capture times agree; the drift that remains is taken out in steps of
-/// at most 1 ms per fragment. The newest frame is held back, because its length is known only when the next one comes.
+/// Frames follow one another without gap as long as capture times agree; the drift that remains is taken out by lengths of
+/// frames that differ from the usual one by less than anybody hears. The newest frame is held back, because its length is known only when the next one comes.
+///
+/// Where no other segment adjoins, the track begins and ends with the pictures: players show what all tracks have, so that
+/// sound which starts a little later than they or ends a little earlier is a hole to them, at which they stall.
 #[derive(Clone, Debug)]
 pub(crate) struct AudioPlacer {
+    lead: Lead,
     timescale: u32,
     frame: u32,
     held: Option<HeldFrame>,
@@ -110,6 +117,15 @@ pub(crate) struct AudioPlacer {
     next: i64,
     /// Capture time less place of the newest frame, in ticks.
     skew: i64,
+}
+
+/// What sounds between the start of a segment and its first audio frame.
+#[derive(Clone, Debug)]
+pub(crate) enum Lead {
+    /// The last frame of the segment before.
+    Before,
+    /// Nothing does yet: this frame of coded silence, where there is one.
+    Silence(Option<Bytes>),
 }
 
 #[derive(Clone, Debug)]
@@ -128,8 +144,9 @@ pub(crate) enum Placed {
 }
 
 impl AudioPlacer {
-    pub(crate) fn new(timescale: u32, frame_samples: u32) -> Self {
+    pub(crate) fn new(timescale: u32, frame_samples: u32, lead: Lead) -> Self {
         AudioPlacer {
+            lead,
             timescale: timescale.max(1),
             frame: frame_samples.max(1),
             held: None,
@@ -149,7 +166,7 @@ impl AudioPlacer {
             }
             let at = at.max(self.next);
             self.next = at + i64::from(self.frame);
-            self.held = Some(HeldFrame { at, payload });
+            self.begin(HeldFrame { at, payload });
             return Placed::Kept;
         };
         let tolerance = i64::from(self.timescale) / 10;
@@ -164,6 +181,21 @@ impl AudioPlacer {
         self.next = at + i64::from(self.frame);
         self.held = Some(HeldFrame { at, payload });
         Placed::Kept
+    }
+
+    /// Takes the first frame, and lets the track begin with the pictures.
+    fn begin(&mut self, mut first: HeldFrame) {
+        let lead = std::mem::replace(&mut self.lead, Lead::Before);
+        if let Lead::Silence(silence) = lead
+            && (1..=i64::from(self.timescale)).contains(&first.at)
+        {
+            match silence.filter(|_| first.at >= i64::from(self.frame)) {
+                Some(payload) => self.settle(HeldFrame { at: 0, payload }, first.at),
+                // Too short for a frame of its own: the first one lasts so much longer.
+                None => first.at = 0,
+            }
+        }
+        self.held = Some(first);
     }
 
     /// Gives the held frame its length.
@@ -201,33 +233,67 @@ impl AudioPlacer {
 
     /// The frames whose lengths are known, for the fragment that ends now.
     pub(crate) fn take(&mut self) -> Option<Run> {
-        let step = i64::from(self.timescale / 1000).max(1);
-        let correction = self.skew.clamp(-step, step);
-        let samples = std::mem::take(&mut self.ready);
-        let mut run = Run { base_decode_time: self.ready_base, samples };
-        let last = run.samples.last_mut()?;
-        if correction != 0 && self.held.is_some() {
-            let corrected = i64::from(last.duration) + correction;
-            if let Ok(duration @ 1..) = u32::try_from(corrected) {
-                last.duration = duration;
-                self.next += correction;
-                self.skew -= correction;
-                if let Some(held) = &mut self.held {
-                    held.at += correction;
-                }
-            }
-        }
-        Some(run)
+        self.take_all_but(JITTER_MS)
     }
 
-    /// Everything, the held frame at its usual length included.
-    pub(crate) fn finish(&mut self) -> Option<Run> {
+    /// As [`AudioPlacer::take`]; what the track is off by no more than so many milliseconds is left to single frames.
+    fn take_all_but(&mut self, jitter_ms: i64) -> Option<Run> {
+        let samples = std::mem::take(&mut self.ready);
+        let mut run = Run { base_decode_time: self.ready_base, samples };
+        let correction = self.correct(&mut run.samples, jitter_ms);
+        if let Some(held) = &mut self.held {
+            held.at += correction;
+        }
+        self.next += correction;
+        self.skew -= correction;
+        (!run.samples.is_empty()).then_some(run)
+    }
+
+    /// Changes lengths of frames by what the track is off, as far as nobody hears it; returns by how many ticks. The last
+    /// frame takes up to a millisecond. More than jitter, as while the clock of a young run is slewed, all frames share, each
+    /// taking at most a 128th of its length.
+    fn correct(&self, samples: &mut [Sample], jitter_ms: i64) -> i64 {
+        let step = i64::from(self.timescale / 1000).max(1);
+        let count = i64::try_from(samples.len()).unwrap_or(i64::MAX);
+        let share = i64::from(self.frame / 128).max(1);
+        let shared = if self.skew.abs() > jitter_ms * step {
+            (self.skew / count.max(1)).clamp(-share, share)
+        } else {
+            0
+        };
+        let mut done = 0;
+        for sample in samples.iter_mut() {
+            done += lengthen(sample, shared);
+        }
+        let rest = (self.skew - done).clamp(-step, step);
+        done + samples.last_mut().map_or(0, |last| lengthen(last, rest))
+    }
+
+    /// Everything, the held frame included, which lasts as long as the pictures do: nothing follows.
+    pub(crate) fn finish_with(&mut self, video_end: Micros) -> Option<Run> {
+        self.next = self.next.max(video_end.to_ticks(self.timescale));
         self.skew = 0;
+        self.finish()
+    }
+
+    /// Everything, the held frame at its usual length included; the next segment begins where this one ends.
+    pub(crate) fn finish(&mut self) -> Option<Run> {
         if let Some(held) = self.held.take() {
             let next = self.next;
             self.settle(held, next);
         }
-        self.take()
+        self.take_all_but(1)
+    }
+}
+
+/// Makes a frame longer by so many ticks, but leaves it one at least; returns what was done.
+fn lengthen(sample: &mut Sample, ticks: i64) -> i64 {
+    match u32::try_from(i64::from(sample.duration) + ticks) {
+        Ok(duration @ 1..) => {
+            sample.duration = duration;
+            ticks
+        }
+        _ => 0,
     }
 }
 
@@ -303,7 +369,7 @@ mod tests {
 
     #[test]
     fn audio_is_contiguous_in_spite_of_jitter() {
-        let mut placer = AudioPlacer::new(48_000, 1024);
+        let mut placer = AudioPlacer::new(48_000, 1024, Lead::Before);
         let frame_ms = 1024.0 / 48.0;
         for i in 0..100 {
             let jitter = if i % 2 == 0 { 3.0 } else { -3.0 };
@@ -317,7 +383,7 @@ mod tests {
 
     #[test]
     fn audio_drift_is_followed_by_a_millisecond_per_fragment() {
-        let mut placer = AudioPlacer::new(48_000, 1024);
+        let mut placer = AudioPlacer::new(48_000, 1024, Lead::Before);
         // The camera's clock is 0.01 % fast: each frame comes a little early.
         let frame_ms = 1024.0 / 48.0 * 0.9999;
         let mut total = 0i64;
@@ -336,9 +402,42 @@ mod tests {
         assert!((total - expect).abs() < 4800, "{total} {expect}");
     }
 
+    /// While the clock of a young run is slewed by half a percent, sound keeps up with the pictures, and a seam of two
+    /// segments shows nothing.
+    #[test]
+    fn audio_keeps_up_with_a_clock_that_is_slewed() {
+        for rate in [0.995, 1.005] {
+            let frame_ms = 1024.0 / 48.0 * rate;
+            let mut placer = AudioPlacer::new(48_000, 1024, Lead::Before);
+            let mut end = 0i64;
+            for i in 0..470 {
+                placed(&mut placer, f64::from(i) * frame_ms);
+                let run = match i {
+                    469 => placer.finish(),
+                    _ if i % 47 == 46 => placer.take(),
+                    _ => None,
+                };
+                let Some(run) = run else { continue };
+                assert!(
+                    run.samples.iter().all(|s| (i64::from(s.duration) - 1024).abs() <= 8 + 48),
+                    "{run:?}"
+                );
+                end = run.base_decode_time as i64
+                    + run.samples.iter().map(|s| i64::from(s.duration)).sum::<i64>();
+                let captured = (f64::from(i + 1) * frame_ms * 48.0) as i64;
+                assert!((end - captured).abs() <= 12 * 48 + 1024, "{rate}: {end} where {captured} is due");
+            }
+            let captured = (470.0 * frame_ms * 48.0) as i64;
+            assert!(
+                (end - captured).abs() <= 2 * 48,
+                "{rate}: ends at {end} where the next begins at {captured}"
+            );
+        }
+    }
+
     #[test]
     fn a_stalled_track_is_filled_with_silence() {
-        let mut placer = AudioPlacer::new(48_000, 1024);
+        let mut placer = AudioPlacer::new(48_000, 1024, Lead::Before);
         placed(&mut placer, 0.0);
         let silence = Bytes::from_static(b"s");
         placer.fill(Micros::from_millis(900), Some(&silence));
@@ -353,9 +452,38 @@ mod tests {
         assert_eq!(placed(&mut placer, 12_510.0), Placed::Kept);
     }
 
+    /// Durations of what a lone segment of `video_ms` has for frames at these times, silence as 0.
+    fn alone(first_ms: f64, count: u32, silence: Option<Bytes>, video_ms: i64) -> (u64, Vec<u32>) {
+        let mut placer = AudioPlacer::new(48_000, 960, Lead::Silence(silence.clone()));
+        for i in 0..count {
+            placed(&mut placer, first_ms + f64::from(i) * 20.0);
+        }
+        let run = placer.finish_with(Micros::from_millis(video_ms)).unwrap();
+        if let Some(silence) = silence {
+            assert_eq!(run.samples[0].payload == silence, run.samples.len() > count as usize);
+        }
+        (run.base_decode_time, run.samples.iter().map(|s| s.duration).collect())
+    }
+
+    #[test]
+    fn sound_begins_and_ends_with_the_pictures_where_nothing_adjoins() {
+        let silence = Some(Bytes::from_static(b"s"));
+        // 7 ms late, 13 ms too short.
+        assert_eq!(alone(7.0, 2, silence.clone(), 60), (0, vec![960 + 336, 960 + 624]));
+        // Late by more than a frame.
+        assert_eq!(alone(30.0, 2, silence.clone(), 60), (0, vec![1440, 960, 960]));
+        assert_eq!(alone(30.0, 1, None, 50), (0, vec![960 + 1440]));
+        // Sound before the pictures, and after them.
+        assert_eq!(alone(-5.0, 2, silence.clone(), 30), (0, vec![960, 960]));
+        // Later than a second: the track has begun without it.
+        assert_eq!(alone(1500.0, 1, silence, 1520), (72_000, vec![960]));
+        // No longer than a second either.
+        assert_eq!(alone(0.0, 1, None, 5000), (0, vec![48_000]));
+    }
+
     #[test]
     fn the_end_of_a_segment_keeps_the_held_frame() {
-        let mut placer = AudioPlacer::new(8_000, 160);
+        let mut placer = AudioPlacer::new(8_000, 160, Lead::Before);
         placed(&mut placer, 0.0);
         placed(&mut placer, 20.0);
         assert_eq!(placer.finish().unwrap().samples.len(), 2);

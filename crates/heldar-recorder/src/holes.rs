@@ -20,6 +20,11 @@ pub enum HoleChange {
         /// The cause that has held longest so far.
         cause: Cause,
     },
+    /// Another cause has by now held longest in a hole that was opened and goes on.
+    Renamed {
+        /// That cause.
+        cause: Cause,
+    },
     /// A hole over the threshold has ended.
     Closed {
         /// First missing instant.
@@ -42,6 +47,8 @@ pub struct HoleTracker {
     state: State,
     /// What keeps footage away, in time order; the last one holds now. Covers the present hole at least.
     causes: Vec<(WallTime, Cause)>,
+    /// The cause that was told of the open hole; `None` for one that an earlier process opened.
+    told: Option<Cause>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +62,7 @@ enum State {
 impl HoleTracker {
     /// A camera whose recording is not wanted yet.
     pub fn new() -> Self {
-        HoleTracker { state: State::NotWanted, causes: vec![(WallTime::EPOCH, Cause::Starting)] }
+        HoleTracker { state: State::NotWanted, causes: vec![(WallTime::EPOCH, Cause::Starting)], told: None }
     }
 
     /// Takes up where an earlier process ended: recording was wanted and is covered up to `covered_end`; a row opened
@@ -64,6 +71,7 @@ impl HoleTracker {
         HoleTracker {
             state: State::Wanted { since: open.unwrap_or(covered_end).min(covered_end), open },
             causes: vec![(WallTime::EPOCH, down), (now, Cause::Starting)],
+            told: None,
         }
     }
 
@@ -95,6 +103,13 @@ impl HoleTracker {
         }
     }
 
+    /// The present hole is due to this from its start on, whatever seemed to be the matter: the clock has stepped, and
+    /// nothing took the time that it shows as passed.
+    pub fn all_of_it(&mut self, cause: Cause) {
+        self.causes.clear();
+        self.causes.push((WallTime::EPOCH, cause));
+    }
+
     /// Footage of this interval is there.
     pub fn covered(&mut self, footage: Interval) -> Option<HoleChange> {
         let State::Wanted { since, open } = self.state else { return None };
@@ -104,14 +119,22 @@ impl HoleTracker {
         change
     }
 
-    /// Looks whether the present hole has passed the threshold. `slack` is how long footage may be on its way.
+    /// Looks whether the present hole has passed the threshold, or is by now one of another cause. `slack` is how long
+    /// footage may be on its way.
     pub fn tick(&mut self, now: WallTime, slack: Micros) -> Option<HoleChange> {
-        let State::Wanted { since, open: None } = self.state else { return None };
+        let State::Wanted { since, open } = self.state else { return None };
+        if let Some(start) = open {
+            let cause = self.longest_cause(start, now);
+            let renamed = self.told.replace(cause) != Some(cause);
+            return renamed.then_some(HoleChange::Renamed { cause });
+        }
         if now - since <= GAP_THRESHOLD + slack {
             return None;
         }
         self.state = State::Wanted { since, open: Some(since) };
-        Some(HoleChange::Opened { start: since, cause: self.longest_cause(since, now) })
+        let cause = self.longest_cause(since, now);
+        self.told = Some(cause);
+        Some(HoleChange::Opened { start: since, cause })
     }
 
     /// Start of the hole that is open now.
@@ -120,6 +143,14 @@ impl HoleTracker {
             State::Wanted { open, .. } => open,
             State::NotWanted => None,
         }
+    }
+
+    /// The present hole with the cause that has held longest, while it has no row and is known to be one: footage stays
+    /// away for another reason than that its pictures are on their way.
+    pub fn pending(&self, now: WallTime) -> Option<(WallTime, Cause)> {
+        let State::Wanted { since, open: None } = self.state else { return None };
+        let waits = self.causes.last().is_some_and(|(_, cause)| *cause != Cause::Stalled);
+        (waits && since < now).then(|| (since, self.longest_cause(since, now)))
     }
 
     /// When the present hole would pass the threshold.
@@ -201,6 +232,12 @@ mod tests {
             Some(HoleChange::Opened { start: t(10_000), cause: Cause::Stalled })
         );
         assert_eq!(holes.tick(t(14_000), Micros::ZERO), None);
+        // Behind 16 s the second cause has held longer than the first.
+        assert_eq!(
+            holes.tick(t(17_000), Micros::ZERO),
+            Some(HoleChange::Renamed { cause: Cause::Unreachable })
+        );
+        assert_eq!(holes.tick(t(18_000), Micros::ZERO), None);
         assert_eq!(
             holes.covered(iv(20_000, 21_000)),
             Some(HoleChange::Closed { start: t(10_000), end: t(20_000), cause: Cause::Unreachable })
@@ -215,6 +252,45 @@ mod tests {
             holes.covered(iv(5_000, 6_000)),
             Some(HoleChange::Closed { start: t(0), end: t(5_000), cause: Cause::ServerCrashed })
         );
+    }
+
+    #[test]
+    fn a_step_of_the_clock_is_nobodys_stall() {
+        let mut holes = HoleTracker::new();
+        holes.wanted(t(0));
+        assert_eq!(holes.covered(iv(0, 10_000)), None);
+        holes.cause(t(10_000), Cause::Stalled);
+        // The clock steps by an hour before anybody knows.
+        assert!(matches!(
+            holes.tick(t(3_610_000), Micros::ZERO),
+            Some(HoleChange::Opened { cause: Cause::Stalled, .. })
+        ));
+        holes.all_of_it(Cause::Unknown);
+        assert_eq!(
+            holes.tick(t(3_611_000), Micros::ZERO),
+            Some(HoleChange::Renamed { cause: Cause::Unknown })
+        );
+        holes.cause(t(3_611_000), Cause::Starting);
+        assert_eq!(
+            holes.covered(iv(3_613_000, 3_614_000)),
+            Some(HoleChange::Closed { start: t(10_000), end: t(3_613_000), cause: Cause::Unknown })
+        );
+    }
+
+    #[test]
+    fn a_hole_is_known_before_it_has_a_row() {
+        let mut holes = HoleTracker::new();
+        assert_eq!(holes.pending(t(0)), None);
+        holes.wanted(t(0));
+        assert_eq!(holes.pending(t(4_000)), Some((t(0), Cause::Starting)));
+        assert_eq!(holes.covered(iv(500, 10_000)), None);
+        // While a session runs, what is not on disk yet is on its way.
+        holes.cause(t(10_000), Cause::Stalled);
+        assert_eq!(holes.pending(t(10_400)), None);
+        holes.cause(t(10_500), Cause::Closed);
+        assert_eq!(holes.pending(t(12_000)), Some((t(10_000), Cause::Closed)));
+        assert!(holes.tick(t(13_100), Micros::ZERO).is_some());
+        assert_eq!(holes.pending(t(13_200)), None);
     }
 
     #[test]

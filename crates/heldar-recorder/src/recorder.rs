@@ -19,7 +19,7 @@ use bytes::Bytes;
 use heldar_base::{Cause, EndReason, Interval, Micros, WallTime};
 use heldar_media::{AccessUnit, SyncKind, TrackKind, TrackParams};
 
-use crate::fragment::{AudioPlacer, Picture, shape_video};
+use crate::fragment::{AudioPlacer, Lead, Picture, shape_video};
 use crate::{Fragment, UsualInterval};
 
 /// A fragment is not cut again at sync samples that follow its start more closely than this part of the fragment length:
@@ -213,6 +213,11 @@ impl Recorder {
         self.floor = self.floor.max(floor);
     }
 
+    /// Footage up to this instant exists, or must not be touched: nothing is recorded before it.
+    pub fn floor(&self) -> WallTime {
+        self.floor
+    }
+
     /// Recording is wanted or not; acts at the next sync sample.
     pub fn set_wanted(&mut self, wanted: bool) {
         self.wanted = wanted;
@@ -261,7 +266,7 @@ impl Recorder {
         self.finish_closing(out);
         if let Some(mut segment) = self.segment.take() {
             let boundary = segment.fragment.newest + self.usual.get().unwrap_or(DEFAULT_INTERVAL);
-            self.cut(&mut segment, boundary, AudioCut::Finish, out);
+            self.cut(&mut segment, boundary, AudioCut::Last, out);
             if segment.begun {
                 out.push(Order::Seal { serial: segment.serial, end: boundary, reason, cause });
             }
@@ -330,9 +335,15 @@ impl Recorder {
             segment.hole = Some(hole);
             segment.fragment = OpenFragment::at(unit.captured_at);
         }
-        let changed =
-            !Arc::ptr_eq(&segment.tracks.video, &unit.params) && segment.tracks.video != unit.params;
-        let boundary = self.boundary(unit, newest);
+        // A stream whose parameter sets do not tell its reorder depth shows it by and by; nothing in the file depends on it.
+        let changed = !Arc::ptr_eq(&segment.tracks.video, &unit.params)
+            && !segment.tracks.video.same_sample_entry(&unit.params);
+        // Behind a hole nothing adjoins: what follows begins with its own first picture.
+        let boundary = if segment.hole.is_some() && segment.fragment.pictures.is_empty() {
+            unit.captured_at
+        } else {
+            self.boundary(unit, newest)
+        };
         match self.decide(&segment, unit, rises, changed) {
             Decision::Continue => segment.fragment.add(unit),
             Decision::CutFragment => {
@@ -430,10 +441,12 @@ impl Recorder {
         if self.last_audio.is_none() && audio.is_some() {
             self.last_audio = Some(start);
         }
+        // A segment with sound that ended just now is closing still.
+        let lead = if self.closing.is_some() { Lead::Before } else { Lead::Silence(self.silence.clone()) };
         let placer = audio
             .as_deref()
             .and_then(TrackParams::audio)
-            .map(|a| AudioPlacer::new(a.sample_rate, a.frame_samples));
+            .map(|a| AudioPlacer::new(a.sample_rate, a.frame_samples, lead));
         let forced = Micros(self.config.segment.0.saturating_mul(3)).max(Micros::from_secs(60));
         let mut fragment = OpenFragment::at(start);
         fragment.add(unit);
@@ -473,6 +486,7 @@ impl Recorder {
         let audio = segment.audio.as_mut().and_then(|placer| match audio {
             AudioCut::Ready => placer.take(),
             AudioCut::Finish => placer.finish(),
+            AudioCut::Last => placer.finish_with(boundary - segment.start),
         });
         let video = shape_video(segment.start, interval, fragment.pictures);
         let fragment = Fragment { interval, sync, video, audio };
@@ -514,6 +528,9 @@ impl Recorder {
         reason: EndReason,
         out: &mut Vec<Order>,
     ) {
+        // A hole that nothing of this segment follows is none of its own: it ends where its footage does.
+        let trailing = segment.hole.filter(|_| segment.fragment.pictures.is_empty());
+        let boundary = trailing.map_or(boundary, |hole| hole.start);
         let waits = segment.audio.is_some();
         self.closing = Some(Closing { segment, boundary, reason });
         if !waits {
@@ -525,7 +542,9 @@ impl Recorder {
         let Some(Closing { mut segment, boundary, reason }) = self.closing.take() else { return };
         self.cut(&mut segment, boundary, AudioCut::Finish, out);
         if segment.begun {
-            out.push(Order::Seal { serial: segment.serial, end: boundary, reason, cause: None });
+            // Still there: the hole that follows the segment.
+            let cause = segment.hole.map(|_| Cause::Stalled);
+            out.push(Order::Seal { serial: segment.serial, end: boundary, reason, cause });
         }
     }
 
@@ -600,8 +619,10 @@ enum StartKind {
 enum AudioCut {
     /// Frames whose length is known.
     Ready,
-    /// All frames: the segment ends.
+    /// All frames: the segment ends, another one adjoins.
     Finish,
+    /// All frames: nothing follows.
+    Last,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

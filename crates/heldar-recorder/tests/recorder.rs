@@ -361,3 +361,81 @@ proptest! {
         prop_assert!(all.windows(2).all(|w| w[0] < w[1]), "in order, none twice");
     }
 }
+
+/// A stream whose parameter sets do not tell its reorder depth, which shows with the first picture that is out of order.
+#[test]
+fn a_reorder_depth_that_shows_late_ends_nothing() {
+    let (before, after) = (video_params(704, 0), video_params(704, 1));
+    let mut recorder = Recorder::new(config());
+    let mut orders = Vec::new();
+    recorder.run_started(None, None);
+    for (at, (ms, sync, params)) in [
+        (0, SyncKind::Closed, &before),
+        (80, SyncKind::None, &before),
+        (40, SyncKind::None, &after),
+        (160, SyncKind::None, &after),
+        (120, SyncKind::None, &after),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        recorder.push(&picture(ms, sync, params, at), &mut orders);
+    }
+    recorder.run_ended(EndReason::ServerStopped, None, &mut orders);
+    let segments = replay(&orders);
+    assert_eq!(segments.len(), 1);
+    let samples = segments[0].fragments.iter().flat_map(|fragment| &fragment.video.samples);
+    assert_eq!(tags(samples), [0, 1, 2, 3, 4]);
+}
+
+/// A stream that stood still and comes back with other parameters: the hole lies behind the segment, not in it.
+#[test]
+fn a_segment_ends_where_its_footage_does() {
+    for reorder in [0, 2] {
+        let (before, after) = (video_params(768, reorder), video_params(1024, reorder));
+        let mut recorder = Recorder::new(config());
+        recorder.run_started(None, None);
+        let mut out = Vec::new();
+        for i in 0..50 {
+            let sync = if i % 25 == 0 { SyncKind::Open } else { SyncKind::None };
+            recorder.push(&picture(i * 40, sync, &before, i as usize), &mut out);
+        }
+        recorder.push(&picture(9_000, SyncKind::Open, &after, 50), &mut out);
+        recorder.run_ended(EndReason::SessionLost, None, &mut out);
+        let segments = replay(&out);
+        let seals: Vec<_> = out
+            .iter()
+            .filter_map(|order| match order {
+                Order::Seal { end, reason, cause, .. } => Some((*end, *reason, *cause)),
+                _ => None,
+            })
+            .collect();
+        let end = segments[0].fragments.last().unwrap().interval.end;
+        assert_eq!(seals[0], (end, EndReason::Parameters, Some(heldar_base::Cause::Stalled)));
+        assert_eq!(end, WallTime(T0 + 1_960_000 + 2_000_000), "a picture lasts two seconds at most");
+        assert_eq!(segments[1].start, Some(WallTime(T0 + 9_000_000)), "reorder {reorder}");
+    }
+}
+
+/// An access unit of nothing, and one that no camera sends, are left out and counted; what is around them is recorded.
+#[test]
+fn empty_and_absurd_units_are_left_out() {
+    let params = video_params(704, 0);
+    let mut recorder = Recorder::new(config());
+    let mut orders = Vec::new();
+    recorder.run_started(None, None);
+    for (at, len) in [8, 0, 33 << 20, 8].into_iter().enumerate() {
+        let ms = 40 * i64::try_from(at).unwrap();
+        let sync = if at == 0 { SyncKind::Closed } else { SyncKind::None };
+        let mut unit = picture(ms, sync, &params, at);
+        if len != 8 {
+            unit.payload = Bytes::from(vec![0; len]);
+        }
+        recorder.push(&unit, &mut orders);
+    }
+    recorder.run_ended(EndReason::ServerStopped, None, &mut orders);
+    let segments = replay(&orders);
+    let samples = segments.iter().flat_map(|s| &s.fragments).flat_map(|fragment| &fragment.video.samples);
+    assert_eq!(tags(samples), [0, 3]);
+    assert_eq!(recorder.skipped().unusable, 2);
+}

@@ -97,6 +97,7 @@ const PROFILES: &[Profile] = zoo! {
     plain: "A well-behaved H.264 camera, GOP 2 s, no sound." => |s| s.video = Some("h264_plain");
     smart_codec: "Smart codecs (H.264+, Zipstream, Smart Stream) stretch the GOP to 12 s in quiet scenes." => |s| s.video = Some("h264_smart");
     smart_h265: "H.265+ does the same with H.265." => |s| s.video = Some("h265_smart");
+    smart_mid_gop: "The same cameras begin in the middle of such a GOP: pictures come at once, and none can be decoded for up to 12 s." => |s| { s.video = Some("h264_smart"); s.manners.start = Start::MidGop };
     variable_frame_rate: "Cameras with dynamic frame rate drop from 25 to 5 pictures per second while nothing moves." => |s| s.video = Some("h264_vfr");
     variable_bitrate: "VBR cameras send ten times as much at night, when the sensor is noisy." => |s| s.video = Some("h264_vbr");
     filler: "CBR encoders of some SoCs fill quiet pictures up with filler NAL units." => |s| s.video = Some("h264_cbr");
@@ -146,6 +147,7 @@ const PROFILES: &[Profile] = zoo! {
     pcmu_audio: "Cameras with G.711 mu-law audio." => |s| { s.video = Some("h264_plain"); s.audio = Audio::Pcmu };
     pcma_audio: "Cameras with G.711 A-law audio." => |s| { s.video = Some("h264_plain"); s.audio = Audio::Pcma };
     aac_audio: "Cameras with AAC audio at 48 kHz." => |s| { s.video = Some("h264_plain"); s.audio = Audio::Recipe("aac") };
+    b_frames_audio: "Encoders with B-frames beside a microphone: sound shows by how much pictures are put off for reordering." => |s| { s.video = Some("h264_b"); s.audio = Audio::Recipe("aac") };
     aac_16k_audio: "Cameras with AAC audio at 16 kHz." => |s| { s.video = Some("h264_plain"); s.audio = Audio::Recipe("aac_16k") };
     opus_audio: "Doorbells with Opus audio." => |s| { s.video = Some("h264_plain"); s.audio = Audio::Recipe("opus") };
     g726_audio: "Cameras with G.726 audio, which nobody stores." => |s| { s.video = Some("h264_plain"); s.audio = Audio::G726 };

@@ -10,7 +10,10 @@
 //! 4. Host clock errors up to 10 s are slewed at 500 ppm. A larger forward step ends the run. After a larger backward step
 //!    the run keeps its own time, slewed at 5 %.
 //! 5. Two tracks are aligned by sender reports while these agree with arrival within 500 ms.
+//! 6. A run starts where its first moments will have it: what was expected before the first picture was placed counts, so
+//!    that a late first picture, or pictures that come faster than they were captured, need no correction.
 
+mod early;
 mod line;
 mod track;
 mod wall;
@@ -21,6 +24,7 @@ use std::num::NonZeroU32;
 use heldar_base::{Micros, MonoTime, WallTime};
 
 use crate::TrackKind;
+use early::Early;
 use track::TrackClock;
 use wall::WallLine;
 
@@ -70,12 +74,40 @@ pub struct CaptureClock {
     wall: Option<WallLine>,
     video: Option<TrackClock>,
     audio: Option<TrackClock>,
+    early_video: Option<Early>,
+    early_audio: Option<Early>,
+    /// No track starts before this, where its first reading arrived later.
+    not_before: Option<WallTime>,
 }
 
 impl CaptureClock {
-    /// Starts a run: the first reading of each track is anchored at its arrival.
+    /// Starts a run: the first reading of each track is anchored at its arrival, or earlier where readings that were
+    /// expected ask for it.
     pub fn new() -> Self {
         CaptureClock::default()
+    }
+
+    /// As [`CaptureClock::new`]; footage up to `end` exists, and pictures that arrive later were not captured before it.
+    pub fn after(end: WallTime) -> Self {
+        CaptureClock { not_before: Some(end), ..CaptureClock::default() }
+    }
+
+    /// Notes a reading that will be observed later, before the track's first one is. Ignored once the track has begun.
+    pub fn expect(&mut self, track: TrackKind, reading: &Reading) {
+        if self.slot(track).is_some() {
+            return;
+        }
+        match self.early(track) {
+            Some(early) => early.note(reading),
+            none => *none = Some(Early::new(reading)),
+        }
+    }
+
+    /// Notes a sender report as [`CaptureClock::expect`] notes a reading.
+    pub fn expect_report(&mut self, track: TrackKind, rtp_time: i64, sent_at: WallTime) {
+        if let Some(early) = self.early(track) {
+            early.report(rtp_time, sent_at);
+        }
     }
 
     /// Time of capture of the next picture or frame of a track, in order of arrival.
@@ -103,15 +135,23 @@ impl CaptureClock {
             clock.note_arrival(reading);
         }
         let common = self.common_delay(reading.arrival);
-        let slot = self.slot(track);
-        match slot {
-            Some(clock) => clock.place(reading, common, wall),
-            None => {
-                let (clock, captured_at) = TrackClock::start(reading, wall);
-                *slot = Some(clock);
-                captured_at
-            }
+        if let Some(clock) = self.slot(track) {
+            return clock.place(reading, common, wall);
         }
+        let (own, other) = match track {
+            TrackKind::Video => (&self.early_video, &self.early_audio),
+            TrackKind::Audio => (&self.early_audio, &self.early_video),
+        };
+        let earliest = self.not_before.map_or(i64::MIN, |end| end.0.saturating_sub(reading.host_offset()));
+        let anchor = own.as_ref().and_then(|early| early.anchor(reading.rtp_time, other.as_ref()));
+        let anchor = anchor.map_or(reading.arrival.0, |anchor| anchor.max(earliest).min(reading.arrival.0));
+        let (mut clock, captured_at) = TrackClock::start(reading, anchor, wall);
+        if let Some(early) = own {
+            early.delays(reading.rtp_time).for_each(|delay| clock.note_delay(delay));
+            early.newest_report().into_iter().for_each(|(rtp, at)| clock.report(rtp, at, reading.arrival));
+        }
+        *self.slot(track) = Some(clock);
+        captured_at
     }
 
     /// Takes a sender report (RFC 3550 6.4.1): the sender's clock at an RTP time of the track, unrolled. The sender's clock
@@ -136,6 +176,13 @@ impl CaptureClock {
         match track {
             TrackKind::Video => &mut self.video,
             TrackKind::Audio => &mut self.audio,
+        }
+    }
+
+    fn early(&mut self, track: TrackKind) -> &mut Option<Early> {
+        match track {
+            TrackKind::Video => &mut self.early_video,
+            TrackKind::Audio => &mut self.early_audio,
         }
     }
 

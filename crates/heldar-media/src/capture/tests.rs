@@ -90,6 +90,54 @@ fn jumps_of_the_camera_start_anew_at_arrival() {
     check(1, &[(0, 0), (40, 40), (80, 80), (120, 120), (0, 160), (40, 200)], &[0, 40, 80, 120, 160, 200]);
 }
 
+/// Times of capture in milliseconds of pictures of (RTP time, arrival) that were all expected before the first was placed.
+fn expected_ms(not_before: i64, pictures: &[(i64, i64)]) -> Vec<i64> {
+    let mut clock = CaptureClock::after(WallTime(UTC + not_before * 1000));
+    let readings: Vec<Reading> = pictures.iter().map(|(rtp, at)| reading(rtp * 1000, at * 1000, 0)).collect();
+    readings.iter().for_each(|reading| clock.expect(Video, reading));
+    readings.iter().map(|r| (clock.observe(Video, r).unwrap().0 - UTC).div_euclid(1000)).collect()
+}
+
+#[test]
+fn a_run_starts_where_its_first_moments_will_have_it() {
+    // A first picture that is late.
+    assert_eq!(expected_ms(0, &[(700, 90), (740, 95), (780, 120), (820, 160)]), [40, 80, 120, 160]);
+    // A held GOP that comes faster than it was captured.
+    let held: Vec<(i64, i64)> = (0..50).map(|n| (n * 40, 3000 + n)).collect();
+    assert_eq!(expected_ms(0, &held), (0..50).map(|n| 3049 - 49 * 40 + n * 40).collect::<Vec<_>>());
+    // Not into footage that exists: what is left is slewed as ever.
+    let times = expected_ms(2500, &held);
+    assert_eq!(times[0], 2500);
+    assert!(times[49] < 2500 + 49 * 40 && times.is_sorted(), "{times:?}");
+    // Arrival bounds it from above whatever the end of that footage claims, and an hour's jump is no delay.
+    assert_eq!(expected_ms(9000, &[(0, 100), (40, 120)])[0], 100);
+    assert_eq!(expected_ms(0, &[(0, 100), (40, 140), (3_600_000, 180)])[..2], [100, 140]);
+}
+
+/// Sender reports align two tracks from the first picture on, where they came before it was placed.
+#[test]
+fn reports_align_a_start() {
+    let mut clock = CaptureClock::new();
+    // Pictures take 120 ms longer than sound from capture to arrival.
+    let picture = |n: i64| reading(n * 40_000, 1_120_000 + n * 40_000, 0);
+    let sound = |n: i64| Reading {
+        rtp_time: 5_000 + n * 320,
+        clock_rate: AUDIO_RATE,
+        ..reading(0, 1_000_000 + n * 20_000, 0)
+    };
+    for n in 0..10 {
+        clock.expect(Audio, &sound(n));
+        clock.expect(Video, &picture(n));
+    }
+    let sent_at = WallTime(UTC + 77_000_000);
+    clock.expect_report(Video, 0, sent_at);
+    clock.expect_report(Audio, 5_000, sent_at);
+    for n in 0..10 {
+        let (heard, seen) = (clock.observe(Audio, &sound(2 * n)), clock.observe(Video, &picture(n)));
+        assert_eq!(heard.unwrap(), seen.unwrap(), "{n}");
+    }
+}
+
 #[test]
 fn a_new_clock_rate_starts_anew() {
     let mut clock = CaptureClock::new();

@@ -85,12 +85,11 @@ enum Step {
 }
 
 impl TrackClock {
-    /// Anchors the first picture at its arrival.
-    pub(super) fn start(reading: &Reading, wall_line: &mut WallLine) -> (Self, WallTime) {
-        let mono = reading.arrival.0;
+    /// Anchors the first picture at a monotonic time.
+    pub(super) fn start(reading: &Reading, mono: i64, wall_line: &mut WallLine) -> (Self, WallTime) {
         let wall = wall_line.map(mono, reading);
         let mut window = DelayWindow::default();
-        window.push(reading.arrival, mono);
+        window.push(reading.arrival, reading.arrival.0);
         let front = Front { rtp_time: reading.rtp_time, x: 0, mono, wall, arrival: reading.arrival };
         let clock = TrackClock {
             clock_rate: reading.clock_rate,
@@ -122,6 +121,11 @@ impl TrackClock {
     pub(super) fn sender_delay(&self, now: MonoTime) -> Option<i64> {
         let report = self.report.filter(|r| now - r.arrival <= REPORT_AGE)?;
         Some(self.window.min()?.saturating_sub(report.offset))
+    }
+
+    /// Notes a delay that was measured before the first picture was placed: when, and how long against its RTP time.
+    pub(super) fn note_delay(&mut self, (arrival, delay): (MonoTime, i64)) {
+        self.window.push(arrival, delay);
     }
 
     /// Notes the delay of a picture before the common alignment is computed. One that is wrong because the camera's clock
