@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use heldar_bmff::ReadAt;
 
+use crate::identity::{self, Identity};
+use crate::{FolderId, Recognised};
+
 /// Room on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSpace {
@@ -136,7 +139,7 @@ pub enum Entry {
     File(String),
 }
 
-impl ReadAt for dyn DiskFile {
+impl ReadAt for dyn DiskFile + '_ {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         DiskFile::read_at(self, buf, offset)
     }
@@ -162,10 +165,21 @@ pub fn uptime() -> Option<heldar_base::Micros> {
     Some(heldar_base::Micros(micros))
 }
 
+/// Names the time since the machine was booted; another one after each boot. `None` where the system does not tell.
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = text.trim();
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
 /// The host's file system below one folder.
+///
+/// Whoever takes an absent file for one that is gone is told apart from whoever looks at another folder: while the one
+/// that was opened is not at its path, nothing is made there, and nothing is found missing.
 #[derive(Clone, Debug)]
 pub struct OsDisk {
     root: PathBuf,
+    identity: Arc<Identity>,
 }
 
 impl OsDisk {
@@ -176,12 +190,37 @@ impl OsDisk {
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         std::fs::create_dir_all(&root)?;
-        Ok(OsDisk { root })
+        let identity = Arc::new(Identity::unmarked(&root)?);
+        Ok(OsDisk { root, identity })
+    }
+
+    /// The recordings folder at `root`, compared with what is remembered of it; `data` is the data folder, and `fresh` the
+    /// id of a folder that has none yet. Where the one that is remembered is absent, everything fails until it is there.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn recognise(
+        root: impl Into<PathBuf>,
+        data: &Path,
+        remembered: Option<&FolderId>,
+        fresh: &str,
+    ) -> io::Result<(Self, Recognised)> {
+        let root = root.into();
+        let (identity, recognised) = identity::recognise(&root, data, remembered, fresh)?;
+        Ok((OsDisk { root, identity: Arc::new(identity) }, recognised))
     }
 
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// A file that is not there is only absent in the folder that is meant.
+    fn absent<T>(&self, error: io::Error) -> io::Result<T> {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.identity.verify()?;
+        }
+        Err(error)
     }
 
     fn full(&self, path: &str) -> io::Result<PathBuf> {
@@ -193,10 +232,11 @@ impl OsDisk {
 impl Disk for OsDisk {
     fn create_new(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
         let full = self.full(path)?;
+        self.identity.verify()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o640);
         let file = match options.open(&full) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = full.parent() {
                     std::fs::create_dir_all(folder)?;
                 }
@@ -211,7 +251,8 @@ impl Disk for OsDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(access == FileAccess::Repair);
         options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        Ok(Arc::new(OsFile(options.open(self.full(path)?)?)))
+        let file = options.open(self.full(path)?);
+        Ok(Arc::new(OsFile(file.or_else(|error| self.absent(error))?)))
     }
 
     fn sync_folder(&self, path: &str) -> io::Result<()> {
@@ -226,7 +267,10 @@ impl Disk for OsDisk {
 
     fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
         let reader = match std::fs::read_dir(self.full(path)?) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.identity.verify()?;
+                return Ok(Vec::new());
+            }
             outcome => outcome?,
         };
         let mut entries = Vec::new();
@@ -241,7 +285,7 @@ impl Disk for OsDisk {
 
     fn remove_file(&self, path: &str) -> io::Result<()> {
         match std::fs::remove_file(self.full(path)?) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.identity.verify(),
             outcome => outcome,
         }
     }
@@ -249,7 +293,7 @@ impl Disk for OsDisk {
     fn remove_empty_folder(&self, path: &str) -> io::Result<bool> {
         match std::fs::remove_dir(self.full(path)?) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.identity.verify().map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
             Err(error) => Err(error),
         }
@@ -257,6 +301,7 @@ impl Disk for OsDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let to = self.full(to)?;
+        self.identity.verify()?;
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -264,6 +309,7 @@ impl Disk for OsDisk {
     }
 
     fn space(&self) -> io::Result<DiskSpace> {
+        self.identity.verify()?;
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(DiskSpace {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
@@ -272,6 +318,7 @@ impl Disk for OsDisk {
     }
 
     fn probe(&self) -> io::Result<()> {
+        self.identity.verify()?;
         let path = self.root.join(".heldar-probe");
         std::fs::write(&path, b"ok")?;
         std::fs::remove_file(&path)

@@ -113,11 +113,15 @@ impl SegmentShape {
 struct Open {
     key: SegmentKey,
     start: WallTime,
+    /// Presentation delay of its video, in ticks.
+    delay: u32,
     duration_slot: u64,
     shape: SegmentShape,
     sequence: u32,
     end_offset: u64,
     end: WallTime,
+    /// A fragment was not taken: what follows it is missing too, whatever its `Seal` says.
+    cut_short: bool,
 }
 
 /// An order that could not be handed over.
@@ -159,6 +163,11 @@ impl Muxer {
         Muxer { stream, keys, open: HashMap::new() }
     }
 
+    /// The stream.
+    pub fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
     /// The recorder's name of an open file.
     pub fn serial_of(&self, key: SegmentKey) -> Option<Serial> {
         self.open.iter().find(|(_, open)| open.key == key).map(|(serial, _)| *serial)
@@ -175,13 +184,23 @@ impl Muxer {
                 begun.map_err(|why| NotTaken { serial, end: None, why })
             }
             Order::Append { serial, hole, fragment } => {
-                let Some(open) = self.open.get_mut(&serial) else { return Ok(()) };
+                let open = self.open.get_mut(&serial).filter(|open| !open.cut_short);
+                let Some(open) = open else { return Ok(()) };
                 let end = Some(open.end);
-                append(open, hole, fragment, writer).map_err(|why| NotTaken { serial, end, why })
+                append(open, hole, fragment, writer).map_err(|why| {
+                    open.cut_short = true;
+                    NotTaken { serial, end, why }
+                })
             }
             Order::Seal { serial, end, reason, cause } => {
                 if let Some(open) = self.open.remove(&serial) {
-                    seal(&open, SegmentEnd { end, reason, cause }, writer);
+                    // The recorder may have ended the segment in the same breath, before it heard of the refusal.
+                    let end = if open.cut_short {
+                        SegmentEnd { end: open.end, reason: EndReason::Disk, cause: Some(Cause::Disk) }
+                    } else {
+                        SegmentEnd { end, reason, cause }
+                    };
+                    seal(&open, end, writer);
                 }
                 Ok(())
             }
@@ -210,16 +229,19 @@ impl Muxer {
             .ok_or(NotTakenWhy::Layout(heldar_bmff::Error::Unsupported("no video track")))?;
         let audio = tracks.audio.as_deref().and_then(heldar_media::TrackParams::audio);
         let room = writer.reserve(payload_len(&fragment)).map_err(|Refused| NotTakenWhy::QueueFull)?;
-        let init = InitSegment::starting_at(start, video, audio).map_err(NotTakenWhy::Layout)?;
+        let delay = presentation_delay(&fragment);
+        let init = InitSegment::delayed(start, video, audio, delay).map_err(NotTakenWhy::Layout)?;
         let layout = Layout { index: FragmentIndex::new(), table: TableBuilder::new(init.tracks()) };
         let mut open = Open {
             key: SegmentKey(self.keys.fetch_add(1, Ordering::Relaxed)),
             start,
+            delay,
             duration_slot: init.duration_slot(),
             shape: SegmentShape { shared: Arc::new(Mutex::new(layout)) },
             sequence: 0,
             end_offset: init.bytes().len() as u64,
             end: start,
+            cut_short: false,
         };
         let (mut parts, added) = lay_out(&mut open, None, fragment).map_err(NotTakenWhy::Layout)?;
         parts.insert(0, Bytes::copy_from_slice(init.bytes()));
@@ -273,7 +295,7 @@ fn lay_out(
             samples: &audio,
         });
     }
-    let header = FragmentHeader::new(open.sequence + 1, &runs)?;
+    let header = FragmentHeader::delayed(open.sequence + 1, &runs, open.delay)?;
     let end_offset = open.end_offset + header.fragment_len();
     let end_ticks = (fragment.interval.end - open.start).to_ticks(heldar_bmff::VIDEO_TIMESCALE);
     let entry = IndexEntry {
@@ -296,6 +318,13 @@ fn lay_out(
     parts.extend(fragment.video.samples.into_iter().map(|s| s.payload));
     parts.extend(fragment.audio.into_iter().flat_map(|run| run.samples).map(|s| s.payload));
     Ok((parts, added))
+}
+
+/// How far pictures of a fragment are presented before their decode time. The first one stands for all of its segment:
+/// cameras do not change how they reorder. Should one do so, its later offsets are negative, which is valid.
+fn presentation_delay(fragment: &Fragment) -> u32 {
+    let lowest = fragment.video.samples.iter().map(|sample| sample.composition_offset).min().unwrap_or(0);
+    lowest.min(0).unsigned_abs()
 }
 
 fn payload_len(fragment: &Fragment) -> u64 {

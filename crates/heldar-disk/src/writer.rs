@@ -8,12 +8,14 @@
 //! Never: decides when a segment begins or ends, knows the store. A fault is reported once per file; the file is cut
 //! back to its last whole fragment and closed, and later orders for it are ignored.
 
-use std::collections::HashMap;
+mod sync;
+mod write;
+
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,9 @@ use bytes::Bytes;
 use heldar_base::{Micros, StreamId, WallTime};
 
 use crate::{Disk, DiskFile, SegmentName};
+
+pub use sync::SyncSide;
+pub use write::WriteSide;
 
 /// Names one segment file between submission and completion; never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,6 +195,17 @@ enum Order<T> {
 
 type Sink<T> = Arc<dyn Fn(Completion<T>) + Send + Sync>;
 
+/// What a side did when it was told to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One thing; there may be more to do.
+    Did,
+    /// Nothing is to be done now.
+    Idle,
+    /// It has ended and does nothing any more.
+    Ended,
+}
+
 /// Handle on the two threads; dropping it writes and syncs what was submitted.
 pub struct SegmentWriter<T> {
     orders: Sender<Order<T>>,
@@ -214,22 +230,29 @@ impl<T: Send + 'static> SegmentWriter<T> {
         config: WriterConfig,
         sink: impl Fn(Completion<T>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        let (writer, write, sync) = Self::split(disk, config, sink);
+        let threads = vec![
+            thread::Builder::new().name("segment-sync".into()).spawn(move || sync.run())?,
+            thread::Builder::new().name("segment-write".into()).spawn(move || write.run())?,
+        ];
+        *writer.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+        Ok(writer)
+    }
+
+    /// The handle and what runs on the two threads, without the threads: whoever takes the sides decides when and in
+    /// which order they move.
+    pub fn split(
+        disk: Arc<dyn Disk>,
+        config: WriterConfig,
+        sink: impl Fn(Completion<T>) + Send + Sync + 'static,
+    ) -> (Self, WriteSide<T>, SyncSide<T>) {
         let sink: Sink<T> = Arc::new(sink);
         let stats = Arc::new(WriterStats::default());
         let (orders, order_queue) = mpsc::channel();
         let (syncs, sync_queue) = mpsc::channel();
-        let syncer = Syncer {
-            disk: disk.clone(),
-            sink: sink.clone(),
-            interval: config.sync_interval,
-            files: HashMap::new(),
-        };
-        let writer = Writer { disk, sink, stats: stats.clone(), syncs, files: HashMap::new() };
-        let threads = vec![
-            thread::Builder::new().name("segment-sync".into()).spawn(move || syncer.run(&sync_queue))?,
-            thread::Builder::new().name("segment-write".into()).spawn(move || writer.run(&order_queue))?,
-        ];
-        Ok(SegmentWriter { orders, stats, config, threads: Mutex::new(threads) })
+        let sync = SyncSide::new(disk.clone(), sink.clone(), config.sync_interval, sync_queue);
+        let write = WriteSide::new(disk, sink, stats.clone(), order_queue, syncs);
+        (SegmentWriter { orders, stats, config, threads: Mutex::default() }, write, sync)
     }
 
     /// Takes room in the queue for a fragment with this much payload, before anything is built.
@@ -283,8 +306,7 @@ impl<T: Send + 'static> SegmentWriter<T> {
     /// Writes, syncs and closes everything submitted so far, then ends the threads.
     pub fn stop(&self) {
         self.submit(Order::Stop);
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The writer thread was started last and ends first: it owns the channel to the sync thread.
         for handle in threads.into_iter().rev() {
             if handle.join().is_err() {
@@ -325,239 +347,4 @@ struct OpenFile {
     end: AtomicU64,
     /// Set by the writer, cleared by the sync thread before it syncs.
     dirty: AtomicBool,
-}
-
-struct Writer<T> {
-    disk: Arc<dyn Disk>,
-    sink: Sink<T>,
-    stats: Arc<WriterStats>,
-    syncs: Sender<SyncOrder<T>>,
-    files: HashMap<SegmentKey, Arc<OpenFile>>,
-}
-
-impl<T> Writer<T> {
-    fn run(mut self, orders: &Receiver<Order<T>>) {
-        while let Ok(order) = orders.recv() {
-            match order {
-                Order::Begin { key, stream, start, parts, tag, room } => {
-                    self.begin(key, &stream, start, &parts, tag);
-                    drop(room);
-                }
-                Order::Append { key, parts, tag, room } => {
-                    self.append(key, &parts, tag);
-                    drop(room);
-                }
-                Order::Seal { key, tail, patch, tag } => self.seal(key, &tail, patch, tag),
-                Order::Forget { key } => {
-                    self.files.remove(&key);
-                }
-                Order::Stop => break,
-            }
-        }
-    }
-
-    fn begin(&mut self, key: SegmentKey, stream: &StreamId, start: WallTime, parts: &[Bytes], tag: T) {
-        let began = Instant::now();
-        match self.create(stream, start, parts) {
-            Ok((name, open)) => {
-                let end = open.end.load(Ordering::Relaxed);
-                let open = Arc::new(open);
-                self.files.insert(key, open.clone());
-                self.to_syncer(SyncOrder::Track { key, open });
-                self.count(end);
-                (self.sink)(Completion::Begun { key, name, end, tag, took: elapsed(began) });
-            }
-            Err(error) => (self.sink)(Completion::Failed { key, end: 0, fault: error.into() }),
-        }
-    }
-
-    fn create(
-        &self,
-        stream: &StreamId,
-        start: WallTime,
-        parts: &[Bytes],
-    ) -> io::Result<(SegmentName, OpenFile)> {
-        let mut name = SegmentName::new(stream.clone(), start, 1);
-        let file = loop {
-            match self.disk.create_new(&name.relative_path()) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && name.number < 10_000 => {
-                    name.number += 1
-                }
-                outcome => break outcome?,
-            }
-        };
-        if let Err(error) = write_at(&*file, parts, 0) {
-            // Without a whole first fragment the file means nothing: it goes, so that the next attempt finds its name.
-            drop(file);
-            if let Err(second) = self.disk.remove_file(&name.relative_path()) {
-                tracing::warn!(error = %second, "a file without a whole fragment stays behind");
-            }
-            return Err(error);
-        }
-        let open = OpenFile {
-            file,
-            folder: name.folder(),
-            end: AtomicU64::new(byte_len(parts)),
-            dirty: AtomicBool::new(true),
-        };
-        Ok((name, open))
-    }
-
-    fn append(&mut self, key: SegmentKey, parts: &[Bytes], tag: T) {
-        let Some(open) = self.files.get(&key) else { return };
-        let began = Instant::now();
-        let offset = open.end.load(Ordering::Relaxed);
-        match write_at(&*open.file, parts, offset) {
-            Ok(()) => {
-                let end = offset + byte_len(parts);
-                open.end.store(end, Ordering::Relaxed);
-                open.dirty.store(true, Ordering::Release);
-                self.count(end - offset);
-                (self.sink)(Completion::Written { key, end, tag, took: elapsed(began) });
-            }
-            Err(error) => self.give_up(key, error),
-        }
-    }
-
-    fn seal(&mut self, key: SegmentKey, tail: &Bytes, patch: Option<(u64, Bytes)>, tag: T) {
-        let Some(open) = self.files.get(&key) else { return };
-        let offset = open.end.load(Ordering::Relaxed);
-        // Tail first: a crash in between leaves a valid file without its true length in the header, never the reverse.
-        let outcome = write_at(&*open.file, std::slice::from_ref(tail), offset).and_then(|()| match patch {
-            Some((at, bytes)) => write_at(&*open.file, &[bytes], at),
-            None => Ok(()),
-        });
-        match outcome {
-            Ok(()) => {
-                open.end.store(offset + tail.len() as u64, Ordering::Relaxed);
-                open.dirty.store(true, Ordering::Release);
-                self.files.remove(&key);
-                self.to_syncer(SyncOrder::Seal { key, tag });
-            }
-            Err(error) => self.give_up(key, error),
-        }
-    }
-
-    /// Cuts a file back to whole fragments, closes and reports it.
-    fn give_up(&mut self, key: SegmentKey, error: io::Error) {
-        let Some(open) = self.files.remove(&key) else { return };
-        let end = open.end.load(Ordering::Relaxed);
-        if let Err(second) = open.file.set_len(end) {
-            // Readers stop at the indexed end; the next start cuts the tail.
-            tracing::warn!(error = %second, "a torn tail stays behind until the next start");
-        }
-        self.to_syncer(SyncOrder::Forget { key });
-        (self.sink)(Completion::Failed { key, end, fault: error.into() });
-    }
-
-    fn count(&self, bytes: u64) {
-        self.stats.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.stats.fragments.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn to_syncer(&self, order: SyncOrder<T>) {
-        if self.syncs.send(order).is_err() {
-            tracing::error!("the sync thread is gone");
-        }
-    }
-}
-
-fn write_at(file: &dyn DiskFile, parts: &[Bytes], offset: u64) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> =
-        parts.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)).collect();
-    file.write_all_at(&mut slices, offset)
-}
-
-enum SyncOrder<T> {
-    Track { key: SegmentKey, open: Arc<OpenFile> },
-    Seal { key: SegmentKey, tag: T },
-    Forget { key: SegmentKey },
-}
-
-struct Tracked {
-    open: Arc<OpenFile>,
-    folder_synced: bool,
-    due: Instant,
-}
-
-struct Syncer<T> {
-    disk: Arc<dyn Disk>,
-    sink: Sink<T>,
-    interval: Duration,
-    files: HashMap<SegmentKey, Tracked>,
-}
-
-impl<T> Syncer<T> {
-    fn run(mut self, orders: &Receiver<SyncOrder<T>>) {
-        loop {
-            let now = Instant::now();
-            let due = self.files.values().map(|t| t.due).min();
-            let wait = due.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(now));
-            match orders.recv_timeout(wait) {
-                Ok(SyncOrder::Track { key, open }) => {
-                    let due = now + self.interval;
-                    self.files.insert(key, Tracked { open, folder_synced: false, due });
-                }
-                Ok(SyncOrder::Seal { key, tag }) => self.seal(key, tag),
-                Ok(SyncOrder::Forget { key }) => {
-                    self.files.remove(&key);
-                }
-                Err(RecvTimeoutError::Timeout) => self.sync_due(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let keys: Vec<SegmentKey> = self.files.keys().copied().collect();
-                    for key in keys {
-                        self.sync(key);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn sync_due(&mut self) {
-        let now = Instant::now();
-        let due: Vec<SegmentKey> = self.files.iter().filter(|(_, t)| t.due <= now).map(|(k, _)| *k).collect();
-        for key in due {
-            self.sync(key);
-        }
-    }
-
-    /// Makes one file durable; true when it is.
-    fn sync(&mut self, key: SegmentKey) -> bool {
-        let Some(tracked) = self.files.get_mut(&key) else { return false };
-        tracked.due = Instant::now() + self.interval;
-        let began = Instant::now();
-        if !tracked.open.dirty.swap(false, Ordering::Acquire) && tracked.folder_synced {
-            return true;
-        }
-        let end = tracked.open.end.load(Ordering::Relaxed);
-        let mut outcome = tracked.open.file.sync_data();
-        if outcome.is_ok() && !tracked.folder_synced {
-            outcome = self.disk.sync_folder(&tracked.open.folder);
-            tracked.folder_synced = outcome.is_ok();
-        }
-        match outcome {
-            Ok(()) => {
-                (self.sink)(Completion::Synced { key, end, took: elapsed(began) });
-                true
-            }
-            Err(error) => {
-                // The kernel may have dropped the dirty pages: nothing since the last good sync may be believed. The
-                // file is closed as it stands; what it holds is checked by the scrub and at the next start.
-                self.files.remove(&key);
-                (self.sink)(Completion::Failed { key, end, fault: error.into() });
-                false
-            }
-        }
-    }
-
-    fn seal(&mut self, key: SegmentKey, tag: T) {
-        let began = Instant::now();
-        if self.sync(key)
-            && let Some(tracked) = self.files.remove(&key)
-        {
-            let end = tracked.open.end.load(Ordering::Relaxed);
-            (self.sink)(Completion::Sealed { key, end, tag, took: elapsed(began) });
-        }
-    }
 }

@@ -19,7 +19,9 @@
 
 mod canonical;
 mod error;
+pub mod inspect;
 mod model;
+mod observe;
 pub mod op;
 #[cfg(test)]
 mod prepared;
@@ -33,6 +35,7 @@ mod writer;
 
 pub use error::{ErrorKind, StoreError};
 pub use model::*;
+pub use observe::{Observer, Work};
 pub use op::{Durability, Operation, Outcome, WriteOp};
 pub use read::{CameraQuery, PAGE_LIMIT};
 pub use size::{Engine, StoreSize};

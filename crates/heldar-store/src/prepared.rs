@@ -35,7 +35,7 @@ async fn both_engines() -> Vec<Conn> {
 #[tokio::test]
 async fn fixed_statements_are_prepared_on_both_engines() {
     let lists = [crate::op::STATEMENTS, crate::read::STATEMENTS, crate::writer::STATEMENTS];
-    let others = [crate::schema::STATEMENTS, crate::size::STATEMENTS];
+    let others = [crate::inspect::STATEMENTS, crate::schema::STATEMENTS, crate::size::STATEMENTS];
     let statements: Vec<_> = lists.into_iter().flatten().copied().chain(others).flatten().collect();
     assert!(statements.len() > 50);
     for mut conn in both_engines().await {
@@ -84,6 +84,7 @@ fn segment_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     for after in maybe(id) {
         queries.push(read::segment::marked_query(after, 10));
         queries.push(read::segment::of_stream_query(1, after.map(|id| id.start), 10));
+        queries.push(read::segment::indexes_of_stream_query(1, WallTime(5), WallTime(9)));
         for filter in filters {
             queries.push(read::segment::open_query(filter, after, 10));
         }

@@ -52,7 +52,7 @@ impl crate::Store {
             Engine::Sqlite => SQLITE_PAGES,
             Engine::Postgres => POSTGRES_SIZE,
         };
-        let rows = self.readers().rows(statement.with(Vec::new())).await?;
+        let rows = self.rows(statement.with(Vec::new())).await?;
         let row = rows.first().ok_or_else(|| StoreError::corrupt("the database does not tell its size"))?;
         let mut c = row.columns();
         match self.engine() {

@@ -8,9 +8,11 @@ use heldar_base::WallTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{ErrorKind, StoreError};
+use crate::inspect::{Schema, schema_of};
 use crate::model::{AuditEntry, CodecParams, NewEvent};
+use crate::observe::{Observed, Observer, Work};
 use crate::op::{AppendAudit, AppendEvents, Operation, Outcome, WriteOp};
-use crate::sql::{Readers, SqliteReaders, postgres_options};
+use crate::sql::{Command, Readers, Row, SqliteReaders, SqliteUse, postgres_options};
 use crate::url::DatabaseUrl;
 use crate::writer::{Checkpointer, Condition, Health, Link, QUEUE, Request, Target, Writer};
 
@@ -36,6 +38,7 @@ struct Inner {
     readers: Readers,
     writes: mpsc::Sender<Request>,
     health: watch::Receiver<Health>,
+    observed: Observed,
     /// Codec parameters by number; rows that never change.
     params: Mutex<HashMap<i64, Arc<CodecParams>>>,
 }
@@ -67,19 +70,47 @@ impl Store {
     pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
         let (writes, queue) = mpsc::channel(QUEUE);
         let (health_tx, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
+        let observed = Observed::default();
         let readers = match config.url {
             DatabaseUrl::Sqlite(path) => {
-                open_sqlite(path.clone(), config.now, queue, health_tx).await?;
-                Readers::Sqlite(SqliteReaders::new(path))
+                open_sqlite(path.clone(), config.now, queue, health_tx, observed.clone()).await?;
+                Readers::Sqlite(SqliteReaders::new(path, SqliteUse::Read))
             }
             DatabaseUrl::Postgres(url) => {
                 let options = postgres_options(url.expose())?;
                 let link = Link::open(Target::Postgres(Box::new(options.clone())), config.now).await?;
-                tokio::spawn(Writer::new(link, queue, health_tx, None).run());
+                tokio::spawn(Writer::new(link, queue, health_tx, None, observed.clone()).run());
                 Readers::postgres(options, config.max_connections.saturating_sub(1))
             }
         };
-        Ok(Store { inner: Arc::new(Inner { readers, writes, health, params: Mutex::default() }) })
+        Ok(Store { inner: Arc::new(Inner { readers, writes, health, observed, params: Mutex::default() }) })
+    }
+
+    /// Opens the database for reading alone: takes nothing over, changes nothing, and works beside the server that has
+    /// it. Every write is refused with [`ErrorKind::Unavailable`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when it cannot be reached, [`ErrorKind::NotFound`] when there is no store in it,
+    /// [`ErrorKind::Corrupt`] when its schema is not that of this version.
+    pub async fn open_read_only(config: StoreConfig) -> Result<Store, StoreError> {
+        match schema_of(&config.url).await? {
+            Schema::Current { .. } => {}
+            Schema::Missing => return Err(StoreError::new(ErrorKind::NotFound, "there is no store here")),
+            other => return Err(StoreError::corrupt(format!("the database {other}"))),
+        }
+        let readers = match config.url {
+            DatabaseUrl::Sqlite(path) => Readers::Sqlite(SqliteReaders::new(path, SqliteUse::Look)),
+            DatabaseUrl::Postgres(url) => {
+                let options =
+                    postgres_options(url.expose())?.options([("default_transaction_read_only", "on")]);
+                Readers::postgres(options, config.max_connections)
+            }
+        };
+        // Nobody takes writes from this queue: they are refused as those of a closed store.
+        let (writes, _nobody) = mpsc::channel(1);
+        let (_unchanging, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
+        let observed = Observed::default();
+        Ok(Store { inner: Arc::new(Inner { readers, writes, health, observed, params: Mutex::default() }) })
     }
 
     pub(crate) fn readers(&self) -> &Readers {
@@ -95,7 +126,27 @@ impl Store {
         self.inner.health.clone()
     }
 
+    /// Names who hears of the store's work; the first one stays.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.inner.observed.set(observer);
+    }
+
+    /// Runs a query of the readers.
+    pub(crate) async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
+        self.inner.observed.time(Work::Read, self.inner.readers.rows(command)).await
+    }
+
+    /// Writes that wait for the writer.
+    pub fn queued_writes(&self) -> usize {
+        self.inner.writes.max_capacity() - self.inner.writes.capacity()
+    }
+
     async fn submit(&self, op: WriteOp) -> Result<Outcome, StoreError> {
+        let work = if matches!(op, WriteOp::Maintenance(_)) { Work::Maintenance } else { Work::Write };
+        self.inner.observed.time(work, self.hand_over(op)).await
+    }
+
+    async fn hand_over(&self, op: WriteOp) -> Result<Outcome, StoreError> {
         let (reply, answer) = oneshot::channel();
         if self.inner.writes.send(Request::Write { op, reply }).await.is_err() {
             return Err(StoreError::new(ErrorKind::Unavailable, "the store is closed"));
@@ -161,6 +212,7 @@ async fn open_sqlite(
     now: WallTime,
     queue: mpsc::Receiver<Request>,
     health: watch::Sender<Health>,
+    observed: Observed,
 ) -> Result<(), StoreError> {
     let fail =
         |error| StoreError::caused(ErrorKind::Unavailable, "the database file cannot be opened", error);
@@ -175,7 +227,7 @@ async fn open_sqlite(
                 prepare_file(&path).map_err(fail)?;
                 let link = runtime.block_on(Link::open(Target::Sqlite(path.clone()), now))?;
                 let checkpointer = Checkpointer::start(&path).map_err(fail)?;
-                Ok((runtime, Writer::new(link, queue, health, Some(checkpointer))))
+                Ok((runtime, Writer::new(link, queue, health, Some(checkpointer), observed)))
             };
             match begin() {
                 Ok((runtime, writer)) => {

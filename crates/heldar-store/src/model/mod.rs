@@ -20,7 +20,7 @@ pub use gap::{FillState, Gap, GapCursor, GapFilter, GapOrder, WantedChange};
 pub use page::{Page, TimeRange};
 pub use segment::{Hole, Segment, SegmentSpan, SegmentState};
 pub use status::{CameraState, CameraStatus};
-pub use stream::{AudioFormat, CodecParams, Observed, Stream, StreamTotals, WriteRate};
+pub use stream::{AudioFormat, CodecParams, Observed, Stream, StreamSums, StreamTotals, WriteRate};
 
 /// Declares a closed vocabulary with its stable words in the store and on the wire.
 macro_rules! words {

@@ -13,6 +13,17 @@ pub struct StreamTotals {
     pub newest_end: Option<WallTime>,
 }
 
+/// Stored totals of a stream beside the sums over its segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSums {
+    /// Its number.
+    pub stream_no: i64,
+    /// What is stored.
+    pub stored: StreamTotals,
+    /// What its segments add up to; the newest end is that of the segments that are there, and `stored` may be later.
+    pub summed: StreamTotals,
+}
+
 /// What the last session of a stream showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {

@@ -20,7 +20,8 @@ pub struct AppendEvents {
 }
 
 impl Apply for AppendEvents {
-    const DURABILITY: Durability = Durability::Relaxed;
+    // What happened is told once: a database that stops uncleanly must not forget it.
+    const DURABILITY: Durability = Durability::Full;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<i64>, OpError> {
         let mut seqs = Vec::with_capacity(self.events.len());

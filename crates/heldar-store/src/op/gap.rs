@@ -35,7 +35,8 @@ pub struct PutGap {
 }
 
 impl Apply for PutGap {
-    const DURABILITY: Durability = Durability::Relaxed;
+    // What happened is told once: a database that stops uncleanly must not forget it.
+    const DURABILITY: Durability = Durability::Full;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), OpError> {
         let gap = &self.gap;
@@ -81,7 +82,8 @@ pub struct RemoveGaps {
 }
 
 impl Apply for RemoveGaps {
-    const DURABILITY: Durability = Durability::Relaxed;
+    // What happened is told once: a database that stops uncleanly must not forget it.
+    const DURABILITY: Durability = Durability::Full;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, OpError> {
         let mut removed = 0;

@@ -25,7 +25,9 @@ pub use clip::{InsertClip, MarkClipsDeleting, RemoveClips};
 pub use event::AppendEvents;
 pub use gap::{AppendWanted, PutGap, RemoveGaps};
 pub use prune::{Prunable, Prune, ReturnFreePages};
-pub use segment::{MarkDeleting, Markable, PutOutcome, PutSegment, RemoveMarked, Seal, TruncateSegment};
+pub use segment::{
+    MarkDeleting, Markable, MendSegment, PutOutcome, PutSegment, RemoveMarked, RestateTotals, Seal,
+};
 pub use site::{CreateSite, DeleteSetting, DeleteSite, OnCameras, PutSetting, UpdateSite};
 pub use status::PutStatuses;
 pub use stream::{EnsureParams, EnsureStream, ObserveStream};
@@ -148,7 +150,8 @@ area! {
         EnsureParams -> i64,
         ObserveStream -> (),
         PutSegment -> PutOutcome,
-        TruncateSegment -> (),
+        MendSegment -> (),
+        RestateTotals -> (),
         MarkDeleting -> Vec<heldar_base::SegmentId>,
         RemoveMarked -> u64,
     }

@@ -24,12 +24,21 @@ statements! {
         created_us, params_no, name_no, dependent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     SEGMENT_UPDATE = "UPDATE segment SET end_us = $3, size_bytes = $4, state = $5, end_reason = $6, end_cause = $7,
         holes = $8 WHERE stream_no = $1 AND start_us = $2";
-    SEGMENT_SHRINK = "UPDATE segment SET end_us = $3, size_bytes = $4, holes = $5 WHERE stream_no = $1 AND start_us = $2";
+    SEGMENT_CAUSE = "UPDATE segment SET end_cause = $3 WHERE stream_no = $1 AND start_us = $2 AND end_cause IS NULL";
+    SEGMENT_MEND = "UPDATE segment SET end_us = $3, size_bytes = $4, holes = $5 WHERE stream_no = $1 AND start_us = $2";
     INDEX_PUT = "INSERT INTO segment_index (stream_no, start_us, entries) VALUES ($1, $2, $3)
         ON CONFLICT (stream_no, start_us) DO UPDATE SET entries = excluded.entries";
     TOTALS_MOVE = "UPDATE stream SET segment_count = segment_count + $2, total_bytes = total_bytes + $3,
         newest_end_us = CASE WHEN newest_end_us >= $4 THEN newest_end_us ELSE $4 END WHERE stream_no = $1";
     TOTALS_DROP = "UPDATE stream SET segment_count = segment_count - $2, total_bytes = total_bytes - $3
+        WHERE stream_no = $1";
+    TOTALS_RESTATE = "UPDATE stream SET
+        segment_count = (SELECT COUNT(*) FROM segment g WHERE g.stream_no = $1 AND g.state <> 2),
+        total_bytes = (SELECT CAST(coalesce(SUM(g.size_bytes), 0) AS BIGINT) FROM segment g
+            WHERE g.stream_no = $1 AND g.state <> 2),
+        newest_end_us = CASE WHEN newest_end_us >= coalesce((SELECT MAX(g.end_us) FROM segment g
+            WHERE g.stream_no = $1), newest_end_us) THEN newest_end_us
+            ELSE (SELECT MAX(g.end_us) FROM segment g WHERE g.stream_no = $1) END
         WHERE stream_no = $1";
     HOUR_ADD = "INSERT INTO stream_hour (stream_no, hour_no, bytes) VALUES ($1, $2, $3)
         ON CONFLICT (stream_no, hour_no) DO UPDATE SET bytes = stream_hour.bytes + excluded.bytes";
@@ -71,7 +80,7 @@ pub struct PutSegment {
     pub params_no: i64,
     /// True when its pictures up to the next sync sample need the segment before it. Fixed by the first write.
     pub dependent: bool,
-    /// How it ended; `None` while it is being written.
+    /// How it ended; `None` while it is being written. A cause is added to a seal that has none.
     pub seal: Option<Seal>,
     /// Holes inside, in order.
     pub holes: Vec<Hole>,
@@ -136,6 +145,9 @@ impl Apply for PutSegment {
                 if self.seal.is_some() && (end, size) != (self.end, self.size_bytes) {
                     return Err(conflict("the segment was sealed otherwise"));
                 }
+                if let Some(cause) = self.seal.and_then(|seal| seal.cause) {
+                    tx.run(SEGMENT_CAUSE, args![self.id.stream_no, self.id.start, cause.as_str()]).await?;
+                }
                 return Ok(PutOutcome::Unchanged);
             }
             Some((_, _, SegmentState::Deleting)) => return Ok(PutOutcome::Deleting),
@@ -199,36 +211,57 @@ impl PutSegment {
     }
 }
 
-/// Cuts a sealed segment to what of its file can be read. Refused with [`crate::ErrorKind::NotFound`] when there is no
-/// such sealed segment, [`crate::ErrorKind::Conflict`] when it would grow.
+/// Corrects the row of a sealed segment after its file: what it spans, its size, its holes, its index. Refused with
+/// [`crate::ErrorKind::NotFound`] when there is no such sealed segment, [`crate::ErrorKind::Conflict`] when it would
+/// reach into the one after it.
 #[derive(Clone, Debug)]
-pub struct TruncateSegment {
+pub struct MendSegment {
     /// Which.
     pub id: SegmentId,
-    /// Its new end.
+    /// End of its last picture.
     pub end: WallTime,
-    /// The new size of its file.
+    /// The size of its file.
     pub size_bytes: i64,
-    /// Holes that are left inside.
+    /// Holes inside, in order.
     pub holes: Vec<Hole>,
-    /// Fragment entries that are left.
+    /// Its fragment entries.
     pub index: Vec<u8>,
 }
 
-impl Apply for TruncateSegment {
+impl Apply for MendSegment {
     const DURABILITY: Durability = Durability::Full;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), OpError> {
-        let stored = probe(tx, self.id).await?.and_then(|probe| probe.stored);
-        let Some((end, size, SegmentState::Sealed)) = stored else { return Err(not_found("sealed segment")) };
-        if self.end > end || self.size_bytes > size || self.end < self.id.start {
-            return Err(conflict("a sealed segment does not grow"));
+        let Some(Probe { stored: Some((_, size, SegmentState::Sealed)), next_start, .. }) =
+            probe(tx, self.id).await?
+        else {
+            return Err(not_found("sealed segment"));
+        };
+        if self.end < self.id.start || next_start.is_some_and(|next| next < self.end) {
+            return Err(conflict("the segment would overlap the one after it"));
         }
         let SegmentId { stream_no, start } = self.id;
         let row = args![stream_no, start, self.end, self.size_bytes, holes_text(&self.holes)];
-        tx.run(SEGMENT_SHRINK, row).await?;
+        tx.run(SEGMENT_MEND, row).await?;
         tx.run(INDEX_PUT, args![stream_no, start, self.index.clone()]).await?;
-        tx.run(TOTALS_DROP, args![stream_no, 0i64, size - self.size_bytes]).await?;
+        let grown = self.size_bytes.saturating_sub(size);
+        tx.run(TOTALS_MOVE, args![stream_no, 0i64, grown, self.end]).await?;
+        Ok(())
+    }
+}
+
+/// Sets the stored totals of a stream to the sums over its segments. A stream that is gone is no error.
+#[derive(Clone, Debug)]
+pub struct RestateTotals {
+    /// Its number.
+    pub stream_no: i64,
+}
+
+impl Apply for RestateTotals {
+    const DURABILITY: Durability = Durability::Full;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), OpError> {
+        tx.run(TOTALS_RESTATE, args![self.stream_no]).await?;
         Ok(())
     }
 }

@@ -40,16 +40,24 @@ pub(crate) struct Tx<'c> {
     next_seq: &'c mut i64,
     /// Rows changed by the operation that is running.
     changed: u64,
+    /// Rows changed by those before it.
+    before: u64,
 }
 
 impl<'c> Tx<'c> {
     pub(crate) fn new(conn: &'c mut Conn, next_seq: &'c mut i64) -> Self {
-        Tx { conn, next_seq, changed: 0 }
+        Tx { conn, next_seq, changed: 0, before: 0 }
     }
 
     /// Begins to count the changes of the next operation.
     pub(crate) fn begin_op(&mut self) {
+        self.before += self.changed;
         self.changed = 0;
+    }
+
+    /// Rows changed by all operations.
+    pub(crate) fn changed_in_all(&self) -> u64 {
+        self.before + self.changed
     }
 
     /// True when the running operation has changed something.

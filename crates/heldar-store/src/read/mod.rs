@@ -5,6 +5,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod camera;
+pub(crate) mod check;
 pub(crate) mod clip;
 pub(crate) mod event;
 pub(crate) mod gap;
@@ -39,7 +40,7 @@ fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, StoreError>) -> Result<
 
 impl crate::Store {
     async fn query(&self, query: Query) -> Result<Vec<Row>, StoreError> {
-        self.readers().rows(query.command()).await
+        self.rows(query.command()).await
     }
 }
 
@@ -48,4 +49,4 @@ pub(crate) use {clip::ClipKey, segment::Shape};
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&[(&str, &str)]] =
-    &[clip::STATEMENTS, segment::STATEMENTS, stream::STATEMENTS];
+    &[check::STATEMENTS, clip::STATEMENTS, segment::STATEMENTS, stream::STATEMENTS];

@@ -80,7 +80,7 @@ fn span_from(row: &Row) -> Result<SegmentSpan, StoreError> {
     })
 }
 
-fn index_from(row: &Row) -> Result<(SegmentId, Vec<u8>), StoreError> {
+pub(super) fn index_from(row: &Row) -> Result<(SegmentId, Vec<u8>), StoreError> {
     let mut c = row.columns();
     Ok((SegmentId { stream_no: c.int()?, start: c.time()? }, c.blob()?))
 }
@@ -184,6 +184,16 @@ pub(crate) fn of_stream_query(stream_no: i64, after: Option<WallTime>, limit: u3
     query
 }
 
+/// Fragment entries of one stream's segments that begin in a window, both ends included, in any state.
+pub(crate) fn indexes_of_stream_query(stream_no: i64, from: WallTime, to: WallTime) -> Query {
+    let mut query = Query::new(INDEXES, Vec::new());
+    query.push(
+        "WHERE g.stream_no = $ AND g.start_us >= $ AND g.start_us <= $ ORDER BY g.start_us",
+        args![stream_no, from, to],
+    );
+    query
+}
+
 fn after_id(query: &mut Query, after: Option<SegmentId>) {
     if let Some(id) = after {
         query.push("AND (g.stream_no, g.start_us) > ($, $)", args![id.stream_no, id.start]);
@@ -191,7 +201,7 @@ fn after_id(query: &mut Query, after: Option<SegmentId>) {
 }
 
 impl crate::Store {
-    async fn segments_of(&self, query: Query) -> Result<Vec<Segment>, StoreError> {
+    pub(super) async fn segments_of(&self, query: Query) -> Result<Vec<Segment>, StoreError> {
         let rows = self.query(query).await?;
         let mut numbers = all(&rows, params_no_from)?;
         numbers.sort_unstable();
@@ -320,7 +330,7 @@ impl crate::Store {
         limit: u32,
     ) -> Result<Vec<Segment>, StoreError> {
         let first_no = after.map_or(0, |id| id.stream_no);
-        let streams = self.readers().rows(OWNERLESS_STREAMS.with(args![first_no])).await?;
+        let streams = self.rows(OWNERLESS_STREAMS.with(args![first_no])).await?;
         let mut found = Vec::new();
         for stream_no in all(&streams, |row| row.columns().int())? {
             if found.len() > page_limit(limit) as usize {

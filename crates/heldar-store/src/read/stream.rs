@@ -107,7 +107,7 @@ impl crate::Store {
             }
             known.keys().copied().max().unwrap_or(0)
         };
-        let rows = self.readers().rows(PARAMS.with(args![newest])).await?;
+        let rows = self.rows(PARAMS.with(args![newest])).await?;
         let read = all(&rows, params_from)?;
         let mut known = self.params_cache().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         known.extend(read);

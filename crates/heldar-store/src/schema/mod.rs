@@ -68,6 +68,46 @@ fn checksum(text: &str) -> String {
     hex
 }
 
+/// Number of the newest step that this version knows.
+pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// The last step that was applied, and whether it and all before it are those of this version.
+pub(crate) async fn applied(conn: &mut Conn) -> Result<Option<Applied>, StoreError> {
+    let mut last = None;
+    for row in conn.rows(APPLIED.with(args![CORE])).await? {
+        let mut columns = row.columns();
+        let (number, name, sum) = (columns.int()?, columns.text()?, columns.text()?);
+        let ours = MIGRATIONS.iter().find(|migration| migration.number == number);
+        let known = match ours {
+            None => Known::No,
+            Some(migration) if checksum(migration.text(conn)) == sum => Known::Yes,
+            Some(_) => Known::Otherwise,
+        };
+        last = Some(Applied { number, name, known });
+        if known != Known::Yes {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// A step that a database records.
+pub(crate) struct Applied {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    pub(crate) known: Known,
+}
+
+/// Whether this version knows a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Yes,
+    /// It is of a newer version.
+    No,
+    /// Its text here is another.
+    Otherwise,
+}
+
 /// Brings the database to the schema of this version.
 ///
 /// # Errors

@@ -73,6 +73,14 @@ impl Conn {
         }
     }
 
+    /// Begins or ends a transaction.
+    pub(crate) async fn frame(&mut self, text: &'static str) -> Result<(), StoreError> {
+        match self {
+            Conn::Sqlite(conn) => conn.frame(text),
+            Conn::Postgres(_) => self.script(text).await,
+        }
+    }
+
     /// Ends the connection in order.
     pub(crate) async fn close(self) -> Result<(), StoreError> {
         match self {

@@ -58,6 +58,7 @@ pub(crate) struct SqliteReaders(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
+    purpose: SqliteUse,
     /// One for each connection that may be in use.
     permits: Arc<Semaphore>,
     /// Open connections that are not in use.
@@ -73,7 +74,7 @@ impl Shared {
         let kept = self.idle().pop();
         let mut conn = match kept {
             Some(conn) => conn,
-            None => SqliteConn::open(&self.path, SqliteUse::Read)?,
+            None => SqliteConn::open(&self.path, self.purpose)?,
         };
         let rows = conn.rows(command);
         // A connection to a file that fails may be one to a file that is gone.
@@ -85,9 +86,10 @@ impl Shared {
 }
 
 impl SqliteReaders {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    /// `purpose` is one of reading.
+    pub(crate) fn new(path: PathBuf, purpose: SqliteUse) -> Self {
         let permits = Arc::new(Semaphore::new(SQLITE_READERS as usize));
-        SqliteReaders(Arc::new(Shared { path, permits, idle: Mutex::default() }))
+        SqliteReaders(Arc::new(Shared { path, purpose, permits, idle: Mutex::default() }))
     }
 
     async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
@@ -22,6 +23,42 @@ pub(crate) enum SqliteUse {
     Write,
     /// A reader.
     Read,
+    /// A reader of a store that nobody may have open: leaves no file beside the database that was not there.
+    Look,
+}
+
+impl SqliteUse {
+    const fn reads_only(self) -> bool {
+        matches!(self, SqliteUse::Read | SqliteUse::Look)
+    }
+}
+
+/// True when no process has the database open and nothing waits in its log: then the file alone is all of it, and
+/// opening it as one that never changes makes neither a log nor its map.
+fn is_at_rest(path: &Path) -> bool {
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        std::fs::metadata(name)
+    };
+    beside("-shm").is_err() && beside("-wal").map_or(true, |log| log.len() == 0)
+}
+
+/// The path as a URI that says that the file does not change (sqlite.org/uri.html).
+fn immutable_uri(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _infallible = write!(uri, "%{byte:02x}");
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
 }
 
 /// A connection to a SQLite file.
@@ -36,13 +73,20 @@ impl SqliteConn {
         let access = match purpose {
             SqliteUse::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
             SqliteUse::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
-            SqliteUse::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            SqliteUse::Read | SqliteUse::Look => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
         // Each connection is used by one thread at a time.
-        let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let access = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = if purpose == SqliteUse::Look && is_at_rest(path) {
+            Connection::open_with_flags(immutable_uri(path), access | OpenFlags::SQLITE_OPEN_URI)?
+        } else {
+            Connection::open_with_flags(path, access)?
+        };
         conn.busy_timeout(BUSY_TIMEOUT)?;
+        // Plans do not depend on bound values, so that a prepared statement is never prepared again for new ones.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         conn.set_prepared_statement_cache_capacity(64);
-        if purpose == SqliteUse::Read {
+        if purpose.reads_only() {
             conn.execute_batch("PRAGMA cache_size = -512")?;
         } else {
             let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
@@ -83,6 +127,12 @@ impl SqliteConn {
     /// Runs statements that have no values and whose rows are of no interest.
     pub(crate) fn script(&mut self, text: &str) -> Result<(), StoreError> {
         Ok(self.0.execute_batch(text)?)
+    }
+
+    /// Begins or ends a transaction: one statement without values and rows, kept prepared.
+    pub(crate) fn frame(&mut self, text: &str) -> Result<(), StoreError> {
+        self.0.prepare_cached(text)?.raw_execute()?;
+        Ok(())
     }
 
     /// Checks that a statement is one.

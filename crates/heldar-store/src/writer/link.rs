@@ -131,7 +131,7 @@ impl Link {
                 .await?;
                 *synchronous = Some(durability);
             }
-            conn.script("BEGIN IMMEDIATE").await?;
+            conn.frame("BEGIN IMMEDIATE").await?;
         } else {
             conn.script(match durability {
                 Durability::Full => "BEGIN",
@@ -146,7 +146,7 @@ impl Link {
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
-        self.conn()?.script("COMMIT").await
+        self.conn()?.frame("COMMIT").await
     }
 
     pub(super) async fn rollback(&mut self) -> Result<(), StoreError> {

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::{ErrorKind, StoreError};
+use crate::observe::Observed;
 use crate::op::{Outcome, WriteOp};
 
 /// Writes that wait at most; whoever comes then waits for room.
@@ -114,6 +115,7 @@ pub(crate) struct Writer {
     doubt: Option<Doubt>,
     health: watch::Sender<Health>,
     checkpointer: Option<Checkpointer>,
+    observed: Observed,
     closed: Option<oneshot::Sender<()>>,
 }
 
@@ -124,6 +126,7 @@ impl Writer {
         queue: mpsc::Receiver<Request>,
         health: watch::Sender<Health>,
         checkpointer: Option<Checkpointer>,
+        observed: Observed,
     ) -> Self {
         let owned = link.owned();
         Writer {
@@ -135,6 +138,7 @@ impl Writer {
             doubt: None,
             health,
             checkpointer,
+            observed,
             closed: None,
         }
     }

@@ -4,6 +4,7 @@
 mod clips;
 mod file;
 mod history;
+mod inspection;
 mod ledger;
 mod paging;
 mod registry;
@@ -54,7 +55,8 @@ suite! {
         parameters_are_stored_once,
         deletion_goes_in_three_steps,
         a_deleted_camera_takes_its_footage,
-        truncation_shrinks,
+        a_sealed_row_is_mended,
+        totals_are_restated,
         write_rate_is_of_the_last_day,
         a_start_finds_what_was_open,
     }
@@ -85,6 +87,10 @@ suite! {
     }
     totals {
         totals_equal_sums,
+    }
+    inspection {
+        a_look_tells_what_is_there,
+        a_reader_takes_nothing_over,
     }
     writer {
         many_writers_never_see_busy,

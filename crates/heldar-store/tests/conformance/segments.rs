@@ -2,8 +2,8 @@
 
 use heldar_base::{Cause, EndReason, Scope, SegmentId, StreamId, StreamKind, WallTime};
 use heldar_store::op::{
-    DeleteCamera, EnsureParams, EnsureStream, MarkDeleting, Markable, ObserveStream, PutOutcome, PutSegment,
-    RemoveMarked, Seal, TruncateSegment,
+    DeleteCamera, EnsureParams, EnsureStream, MarkDeleting, Markable, MendSegment, ObserveStream, PutOutcome,
+    PutSegment, RemoveMarked, RestateTotals, Seal,
 };
 use heldar_store::{AudioFormat, CodecParams, ErrorKind, Hole, Observed, SegmentState, Store, TimeRange};
 
@@ -69,6 +69,14 @@ pub(crate) async fn stale_writes_change_nothing(db: Db) {
     assert_eq!(store.write(feed.sealed(0, 8)).await.unwrap_err().kind(), ErrorKind::Conflict);
     let stored = store.segment(&Scope::All, feed.id(0)).await.unwrap().unwrap();
     assert_eq!((stored.end, stored.size_bytes, stored.state), (at(9), 9000, SegmentState::Sealed));
+    // A cause that nobody knew at the end is added later; one that stands stays.
+    for cause in [Cause::ServerCrashed, Cause::Disk] {
+        let seal = Some(Seal { reason: EndReason::Rotated, cause: Some(cause) });
+        let named = PutSegment { seal, ..feed.sealed(0, 9) };
+        assert_eq!(store.write(named).await.unwrap(), PutOutcome::Unchanged);
+        let stored = store.segment(&Scope::All, feed.id(0)).await.unwrap().unwrap();
+        assert_eq!(stored.end_cause, Some(Cause::ServerCrashed));
+    }
     let rates = store.write_rates(&Scope::All, at(10)).await.unwrap();
     assert_eq!(rates[0].bytes_per_day, 9000);
 
@@ -243,27 +251,49 @@ pub(crate) async fn a_deleted_camera_takes_its_footage(db: Db) {
     assert_eq!(store.write(feed.sealed(10, 20)).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-pub(crate) async fn truncation_shrinks(db: Db) {
+pub(crate) async fn a_sealed_row_is_mended(db: Db) {
     let store = db.open().await;
     let feed = create_feed(&store, "a").await;
     store.write(feed.sealed(0, 10)).await.unwrap();
-    let cut = |end: i64, size| TruncateSegment {
-        id: feed.id(0),
+    let mend = |start: i64, end: i64, size| MendSegment {
+        id: feed.id(start),
         end: at(end),
         size_bytes: size,
         holes: Vec::new(),
         index: vec![7],
     };
-    store.write(cut(6, 6000)).await.unwrap();
-    assert_eq!(store.write(cut(7, 6000)).await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert_eq!(store.write(cut(6, 6001)).await.unwrap_err().kind(), ErrorKind::Conflict);
+    store.write(mend(0, 6, 6000)).await.unwrap();
     let stored = store.segment(&Scope::All, feed.id(0)).await.unwrap().unwrap();
     assert_eq!((stored.end, stored.size_bytes), (at(6), 6000));
     assert_eq!(store.segment_index(&Scope::All, feed.id(0)).await.unwrap(), Some(vec![7]));
     assert_eq!(store.streams(&Scope::All).await.unwrap()[0].totals.total_bytes, 6000);
-    store.write(feed.open(10, 11)).await.unwrap();
-    let open = TruncateSegment { id: feed.id(10), ..cut(10, 0) };
-    assert_eq!(store.write(open).await.unwrap_err().kind(), ErrorKind::NotFound);
+    store.write(feed.open(20, 21)).await.unwrap();
+    store.write(mend(0, 12, 9000)).await.unwrap();
+    assert_eq!(store.streams(&Scope::All).await.unwrap()[0].totals.total_bytes, 10_000);
+    for (end, kind) in [(21, ErrorKind::Conflict), (-1, ErrorKind::Conflict)] {
+        assert_eq!(store.write(mend(0, end, 9000)).await.unwrap_err().kind(), kind, "{end}");
+    }
+    assert_eq!(store.write(mend(20, 21, 1)).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+pub(crate) async fn totals_are_restated(db: Db) {
+    let store = db.open().await;
+    let feed = create_feed(&store, "a").await;
+    store.write(feed.sealed(0, 10)).await.unwrap();
+    store.write(feed.sealed(10, 30)).await.unwrap();
+    let sums = store.stream_sums(&Scope::All).await.unwrap();
+    assert_eq!(sums[0].stored, sums[0].summed);
+    db.tamper("UPDATE stream SET segment_count = 7, total_bytes = 1, newest_end_us = NULL").await.unwrap();
+    let wrong = store.stream_sums(&Scope::All).await.unwrap();
+    assert_eq!((wrong[0].stored.segment_count, wrong[0].summed), (7, sums[0].summed));
+    store.write(RestateTotals { stream_no: wrong[0].stream_no }).await.unwrap();
+    assert_eq!(store.stream_sums(&Scope::All).await.unwrap(), sums);
+    // What was recorded before and is gone keeps the end of it all.
+    let mark = MarkDeleting { ids: vec![feed.id(10)], which: Markable::Sealed };
+    store.write(mark).await.unwrap();
+    store.write(RemoveMarked { ids: vec![feed.id(10)] }).await.unwrap();
+    store.write(RestateTotals { stream_no: wrong[0].stream_no }).await.unwrap();
+    assert_eq!(store.streams(&Scope::All).await.unwrap()[0].totals.newest_end, Some(at(30)));
 }
 
 pub(crate) async fn write_rate_is_of_the_last_day(db: Db) {

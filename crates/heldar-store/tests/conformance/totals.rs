@@ -1,6 +1,6 @@
 //! Stored totals against sums, after random writes.
 
-use heldar_store::op::{DeleteCamera, MarkDeleting, Markable, RemoveMarked, TruncateSegment};
+use heldar_store::op::{DeleteCamera, MarkDeleting, Markable, MendSegment, RemoveMarked};
 use heldar_store::{ErrorKind, StoreError};
 
 use crate::world::{Db, at, camera, create_camera, create_feed};
@@ -52,14 +52,14 @@ pub(crate) async fn totals_equal_sums(db: Db) {
                     allow(seed, store.write(RemoveMarked { ids }).await);
                 }
                 _ => {
-                    let cut = TruncateSegment {
+                    let mend = MendSegment {
                         id: feed.id(start),
                         end: at(end),
                         size_bytes: random.second(9000),
                         holes: Vec::new(),
                         index: vec![0],
                     };
-                    allow(seed, store.write(cut).await);
+                    allow(seed, store.write(mend).await);
                 }
             }
         }
