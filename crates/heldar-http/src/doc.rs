@@ -86,8 +86,17 @@ impl Doc {
     /// Answers one page of a list: as [`Doc::list`], with the headers that announce a further page.
     #[must_use]
     pub fn page<T: ToSchema>(self, description: &'static str) -> Self {
-        let mut doc = self.list::<T>(200, description);
-        if let Some((_, response)) = doc.answers.last_mut() {
+        self.list::<T>(200, description).announcing_next()
+    }
+
+    /// Answers an object that holds one page of a list, with the headers that announce a further page.
+    #[must_use]
+    pub fn page_in<T: ToSchema>(self, description: &'static str) -> Self {
+        self.json::<T>(200, description).announcing_next()
+    }
+
+    fn announcing_next(mut self) -> Self {
+        if let Some((_, response)) = self.answers.last_mut() {
             for (name, text) in [
                 ("Link", "`<URL>; rel=\"next\"` when there is a further page (RFC 8288)."),
                 ("X-Next-Cursor", "The cursor of the further page."),
@@ -96,13 +105,14 @@ impl Doc {
                 response.headers.insert(name.to_owned(), header.into());
             }
         }
-        doc
+        self
     }
 
-    /// Answers bytes of this content type.
+    /// Answers bytes of this content type; one of several when the status has been described already.
     #[must_use]
     pub fn content(self, status: u16, content_type: &'static str, description: &'static str) -> Self {
-        let mut doc = self.answer(status, description, None);
+        let goes_on = self.answers.last().is_some_and(|(last, _)| *last == status);
+        let mut doc = if goes_on { self } else { self.answer(status, description, None) };
         if let Some((_, response)) = doc.answers.last_mut() {
             // OpenAPI 3.1: raw bytes are content without a schema.
             response.content.insert(content_type.to_owned(), ContentBuilder::new().build().into());

@@ -6,8 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 use futures_util::future::BoxFuture;
 use heldar_base::Principal;
 use heldar_config::{
@@ -72,6 +72,28 @@ impl Edge for ConfiguredEdge {
     }
 }
 
+/// Takes a stale session cookie from the browser (auth-system.md 11.2).
+const CLEARED_COOKIE: &str = "heldar_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
+
+/// What a credential came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Token,
+    Cookie,
+}
+
+/// The first credential of a request that is not empty (auth-system.md 11.1).
+fn credential(headers: &HeaderMap) -> Option<Sent> {
+    let texts = |name: &str| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    let is_sent = |name: &str| texts(name).any(|value| !value.trim_ascii().is_empty());
+    if is_sent("authorization") || is_sent("x-api-key") {
+        return Some(Sent::Token);
+    }
+    let mut cookies = texts("cookie").flat_map(|value| value.split(|byte| *byte == b';'));
+    let session = cookies.find_map(|cookie| cookie.trim_ascii().strip_prefix(b"heldar_session="))?;
+    (!session.is_empty()).then_some(Sent::Cookie)
+}
+
 /// Access control is off: this machine is administrator, everybody else is refused unless open access was allowed.
 struct OpenAccess {
     open: bool,
@@ -85,10 +107,14 @@ impl Resolver for OpenAccess {
         request: &'a Parts,
     ) -> BoxFuture<'a, Result<Caller, ApiError>> {
         Box::pin(async move {
-            let sent = ["authorization", "x-api-key"].iter().any(|name| request.headers.contains_key(*name));
-            if sent {
-                // No credential is valid in this build: one that was sent is a bad one, in every mode.
-                return Err(ApiError::invalid_credential());
+            // No credential is valid in this build: one that was sent is a bad one, in every mode.
+            match credential(&request.headers) {
+                Some(Sent::Token) => return Err(ApiError::invalid_credential()),
+                Some(Sent::Cookie) => {
+                    let cleared = HeaderValue::from_static(CLEARED_COOKIE);
+                    return Err(ApiError::invalid_credential().with_header(header::SET_COOKIE, cleared));
+                }
+                None => {}
             }
             let forwarding = Forwarding::of_header_names(request.headers.keys().map(|name| name.as_str()));
             let host = request.headers.get("host").and_then(|v| v.to_str().ok());
@@ -147,5 +173,29 @@ fn config(
         clock: Arc::new(clock),
         metrics: Arc::new(HttpMetrics::new(metrics, panics)),
         requests_per_source: 256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_credential_that_is_not_empty_counts() {
+        for (headers, expect) in [
+            (&[][..], None),
+            (&[("authorization", "Bearer x")], Some(Sent::Token)),
+            (&[("x-api-key", "x"), ("cookie", "heldar_session=y")], Some(Sent::Token)),
+            (&[("authorization", " "), ("cookie", "a=b; heldar_session=y")], Some(Sent::Cookie)),
+            (&[("cookie", "a=b"), ("cookie", "heldar_session=y")], Some(Sent::Cookie)),
+            (&[("cookie", "heldar_session="), ("x-api-key", "")], None),
+            (&[("cookie", "my_heldar_session=y")], None),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(credential(&map), expect, "{headers:?}");
+        }
     }
 }

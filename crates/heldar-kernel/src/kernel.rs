@@ -9,17 +9,18 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use heldar_base::{
-    CameraId, Cause, Clock as _, Micros, NotWanted, ReasonClass, Scope, StreamId, StreamKind, WallTime,
+    CameraId, Cause, Clock as _, Interval, Micros, NotWanted, ReasonClass, Scope, StreamId, StreamKind,
+    WallTime,
 };
 use heldar_config::{DatabaseTarget, Settings};
-use heldar_disk::{Disk, OsDisk, SegmentWriter, Tag, WriterConfig};
+use heldar_disk::{Disk, SegmentWriter, Tag, WriterConfig};
 use heldar_http::{Lifecycle, Phase};
 use heldar_ingest::{AddressGuard, SessionError, Source, SystemClock, TransportPolicy};
 use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
 use heldar_store::op::{DeleteSetting, PutSetting};
 use heldar_store::{
-    Camera, CameraQuery, CameraStatus, Condition, DatabaseUrl, Gap, RtspTransport, Store, StoreConfig,
-    StoreError, TimeRange,
+    AuditEntry, Camera, CameraQuery, CameraStatus, Condition, DatabaseUrl, Gap, RtspTransport, Store,
+    StoreConfig, StoreError, TimeRange,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,20 +31,34 @@ use crate::engine::indexer::{Indexer, StreamNumbers};
 use crate::engine::ingest::Ingest;
 use crate::engine::journal::{Entry, Journal};
 use crate::engine::live_index::LiveIndex;
-use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport};
-use crate::engine::stream::{Shared, StreamSettings};
+use crate::engine::outage::Outages;
+use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport, name_end, settle_gap};
+use crate::engine::stream::{Shared, StreamReport, StreamSettings};
 use crate::engine::supervisor::{Supervisor, WatchSeed};
+use crate::folders::{lock_data_folder, make_folders, open_disk};
+use crate::fsck::scrub::{self, Pace, Scrub};
 use crate::health::tasks::keep;
-use crate::health::{DiskWatch, Health};
+use crate::health::{DiskWatch, Health, StoreWatch};
 use crate::playback::{PlanCache, Sessions};
-use crate::registry::Registry;
+use crate::reads::{Read, Reads};
+use crate::registry::{Author, Registry};
 use crate::retention::{Ground, Retention, RetentionConfig};
 use crate::secrets::{Sealer, SecretError};
 
 /// Key of the setting that tells a clean stop.
 const STOPPED_AT: &str = "server_stopped_at";
-/// Time between writes of statuses that changed.
-const PERSIST: Duration = Duration::from_secs(5);
+/// Key of the setting that tells which the recordings folder is.
+pub(crate) const RECORDINGS_FOLDER: &str = "recordings_folder";
+/// Time between looks at what has reached the disk. All that is due every so often hangs on this one timer: each timer
+/// of its own would wake an idle processor.
+const ROUND: Duration = Duration::from_millis(500);
+/// Rounds between two looks at what time alone changes.
+const TICK_ROUNDS: u32 = 2;
+/// Rounds between writes of statuses that changed.
+const PERSIST_ROUNDS: u32 = 10;
+
+/// How long the journal may take at a stop; what is not stored by then waits in its file.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// No clock that shows an earlier time is right: 2026-11-01, when this version was made.
 const BUILT_AFTER: WallTime = WallTime(1_793_491_200_000_000);
@@ -116,6 +131,8 @@ pub struct Kernel {
     pub recovered: RecoveryReport,
     /// Changes of cameras and sites, and what streams have shown.
     pub registry: Registry,
+    /// Reads of footage, for their audit.
+    pub reads: Reads,
     /// Playback sessions.
     pub sessions: Sessions,
     /// Plans of virtual files.
@@ -126,13 +143,15 @@ pub struct Kernel {
     pub jobs: Arc<tokio::sync::Semaphore>,
     /// Limits of footage, and leases on segments.
     pub retention: Retention,
+    /// The check of older days.
+    pub scrub: Scrub,
     /// Readiness and figures.
     pub health: Health,
     /// Every metric of the process.
     pub metrics: heldar_http::metrics::Registry,
     /// Which work is taken at the moment.
     pub lifecycle: Arc<Lifecycle>,
-    indexer: Arc<Indexer>,
+    pub(crate) indexer: Arc<Indexer>,
     /// Held as long as the process works on the data folder.
     lock: std::sync::Mutex<Option<std::fs::File>>,
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
@@ -164,19 +183,28 @@ impl Kernel {
     pub async fn start(settings: Settings) -> Result<Arc<Self>, StartFailure> {
         let clock = SystemClock::new();
         let lock = lock_data_folder(&settings)?;
-        let disk = open_disk(&settings)?;
+        make_folders(&settings)?;
         let store = open_store(&settings, clock.wall()).await?;
+        let disk = open_disk(&settings, &store, clock.wall()).await?;
+        let journal = Journal::open(&settings.storage.data_dir, clock)
+            .map_err(|source| StartFailure::Folder { what: "data", source })?;
+        // Before anything reads gaps or what was wanted.
+        journal.replay(&store).await?;
+        let journal = Arc::new(journal);
         let sealer = Sealer::open(&settings.secrets, &store, clock.wall()).await?;
         let streams = store.streams(&Scope::All).await?;
-        let recovered = Recovery::new(store.clone(), disk.clone(), clock.wall()).run(&streams).await?;
+        let outage = Outages::since(&store).await?;
+        let recovery = Recovery::new(store.clone(), disk.clone(), clock.wall()).after(outage.of());
+        let recovered = recovery.run(&streams).await?;
+        outage.recovered(&store, clock.wall()).await?;
         let numbers = Arc::new(StreamNumbers::default());
         for stream in streams {
             numbers.insert(stream.id, stream.stream_no);
         }
         let live = Arc::new(LiveIndex::new());
-        let journal = Arc::new(Journal::new(clock));
         let supervisor = Arc::new(Supervisor::new(journal.clone(), clock, settings.recorder.fragment));
         let metrics = heldar_http::metrics::Registry::new();
+        store.observe(Arc::new(StoreWatch::new(&metrics)));
         let watch = Arc::new(DiskWatch::new(&metrics));
         let (sink, watching) = (live.clone(), watch.clone());
         let config = WriterConfig {
@@ -195,7 +223,7 @@ impl Kernel {
             disk: disk.clone(),
             gate: health.gate.clone(),
             journal: journal.clone(),
-            clock,
+            clock: Arc::new(clock),
             writer: writer.clone(),
             settings: RetentionConfig::from(&settings),
         };
@@ -214,6 +242,7 @@ impl Kernel {
         let templates = load_templates(&settings);
         let kernel = Arc::new(Kernel {
             retention: Retention::new(ground, &metrics),
+            scrub: Scrub::new(&metrics),
             health,
             metrics,
             lifecycle: Arc::new(Lifecycle::new(Phase::Running)),
@@ -222,6 +251,7 @@ impl Kernel {
             clips: ClipFolder::new(&settings.storage.clips_dir),
             jobs: Arc::new(tokio::sync::Semaphore::new(settings.clips.job_concurrency)),
             registry: Registry::default(),
+            reads: Reads::default(),
             started_at: clock.wall(),
             settings,
             clock,
@@ -286,10 +316,18 @@ impl Kernel {
         let resume = match history.rows.first() {
             Some(change) if change.reason.is_none() => {
                 let last = self.store.last_segment(&Scope::All, &stream).await?;
-                let covered = last.map_or(change.at, |segment| segment.end.max(change.at));
-                Some((covered, down.cause(covered)))
+                let covered = last.as_ref().map_or(change.at, |segment| segment.end.max(change.at));
+                let cause = down.cause(covered);
+                if let Some(segment) = &last {
+                    name_end(&self.store, segment, cause).await?;
+                }
+                Some((covered, cause))
             }
             _ => None,
+        };
+        let open_gap = match open_gap {
+            Some(gap) => settle_gap(&self.store, &stream, gap).await?,
+            None => None,
         };
         Ok(WatchSeed { stream, config: self.status_config(camera), stored, resume, open_gap })
     }
@@ -302,56 +340,109 @@ impl Kernel {
         }
     }
 
-    fn start_tasks(
-        self: &Arc<Self>,
-        mut inbox: mpsc::UnboundedReceiver<(StreamId, crate::engine::stream::StreamReport)>,
-    ) {
+    fn start_tasks(self: &Arc<Self>, inbox: mpsc::UnboundedReceiver<(StreamId, StreamReport)>) {
         let mut tasks = Vec::new();
-        tasks.push(tokio::spawn(self.indexer.clone().run()));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("indexer", &kernel.health.restarts, || kernel.indexer.clone().run()).await;
+        }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
             keep("retention", &kernel.health.restarts, || crate::retention::run(kernel.clone())).await;
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("scrub", &kernel.health.restarts, || scrub::run(kernel.clone(), Pace::SLOW)).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("health", &kernel.health.restarts, || crate::health::run(kernel.clone())).await;
         }));
-        tasks.push(tokio::spawn(crate::registry::observe(self.clone())));
-        let kernel = self.clone();
-        tasks.push(tokio::spawn(async move { kernel.journal.run(&kernel.store).await }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
-            while let Some((stream, report)) = inbox.recv().await {
-                kernel.registry.observed.report(&stream, &report);
-                kernel.supervisor.report(&stream, report);
-            }
+            keep("observation", &kernel.health.restarts, || crate::registry::observe(kernel.clone())).await;
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_millis(250));
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut round = 0u32;
-            loop {
-                tick.tick().await;
-                for note in kernel.live.take_notes() {
-                    kernel.supervisor.note(note);
-                }
-                round = round.wrapping_add(1);
-                if round.is_multiple_of(4) {
-                    kernel.supervisor.tick();
-                }
-                if round.is_multiple_of(u32::try_from(PERSIST.as_millis() / 250).unwrap_or(20)) {
-                    kernel.persist_statuses();
-                }
-            }
+            keep("journal", &kernel.health.restarts, || kernel.journal.run(&kernel.store)).await;
+        }));
+        let (kernel, inbox) = (self.clone(), Arc::new(tokio::sync::Mutex::new(inbox)));
+        tasks.push(tokio::spawn(async move {
+            let take = || kernel.clone().take_reports(inbox.clone());
+            keep("reports", &kernel.health.restarts, take).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("supervision", &kernel.health.restarts, || kernel.clone().supervise()).await;
         }));
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
+    }
+
+    /// Hands what streams report to those who keep their states.
+    async fn take_reports(
+        self: Arc<Self>,
+        inbox: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<(StreamId, StreamReport)>>>,
+    ) {
+        let mut inbox = inbox.lock().await;
+        while let Some((stream, report)) = inbox.recv().await {
+            if let StreamReport::Ended { error, .. } = &report {
+                self.health.stream_ended(&stream.camera, error.class);
+            }
+            self.registry.observed.report(&stream, &report);
+            self.supervisor.report(&stream, report);
+        }
+        // The streams are gone: the server stops.
+        std::future::pending::<()>().await;
+    }
+
+    /// Lets time pass for every camera's state, and stores what is worth keeping of it.
+    async fn supervise(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(ROUND);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut round = 0u32;
+        loop {
+            tick.tick().await;
+            for note in self.live.take_notes() {
+                self.supervisor.note(note);
+            }
+            if self.live.has_pending() {
+                self.indexer.wake();
+            }
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(TICK_ROUNDS) {
+                self.supervisor.tick();
+                self.sum_up(self.reads.due(self.clock.wall()));
+            }
+            if round.is_multiple_of(PERSIST_ROUNDS) {
+                self.persist_statuses();
+            }
+        }
+    }
+
+    fn sum_up(&self, rows: Vec<AuditEntry>) {
+        rows.into_iter().for_each(|row| self.journal.push(Entry::Audit(Box::new(row))));
+    }
+
+    /// Somebody reads footage of a camera.
+    pub fn read(&self, author: &Author, camera: &CameraId, read: Read, window: Interval) {
+        if self.settings.audit.reads
+            && let Some(row) = self.reads.note(self.clock.wall(), author, camera, read, window)
+        {
+            self.audit_read(row);
+        }
+    }
+
+    /// Stores the audit row of a read, unless these are not wanted. Never waits.
+    pub fn audit_read(&self, row: AuditEntry) {
+        if self.settings.audit.reads {
+            self.journal.push(Entry::Audit(Box::new(row)));
+        }
     }
 
     fn persist_statuses(&self) {
         let statuses = self.supervisor.take_persistent();
         if !statuses.is_empty() {
-            self.journal.push(Entry::Statuses(statuses));
+            self.journal.statuses(statuses);
         }
     }
 
@@ -521,11 +612,14 @@ impl Kernel {
             task.abort();
         }
         self.persist_statuses();
+        self.sum_up(self.reads.all(self.clock.wall()));
         if let Err(error) = self.indexer.flush().await {
             tracing::warn!(%error, "segments were not indexed; the next start does it");
         }
-        if let Err(error) = self.journal.flush(&self.store).await {
-            tracing::warn!(%error, "events were not stored");
+        match tokio::time::timeout(LAST_WORDS, self.journal.flush(&self.store)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "events were not stored; the next start does it"),
+            Err(_elapsed) => tracing::warn!("the store did not answer; the next start stores the events"),
         }
         let now = self.clock.wall();
         let mark = PutSetting { key: STOPPED_AT.to_owned(), value: now.to_string(), now };
@@ -578,33 +672,16 @@ impl Down {
     }
 }
 
-/// Takes the data folder for this process: one owner at a time, whatever database it uses.
-fn lock_data_folder(settings: &Settings) -> Result<std::fs::File, StartFailure> {
-    let folder = |source| StartFailure::Folder { what: "data", source };
-    std::fs::create_dir_all(&settings.storage.data_dir).map_err(folder)?;
-    let path = settings.storage.data_dir.join("lock");
-    let file =
-        std::fs::File::options().create(true).truncate(false).write(true).open(path).map_err(folder)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartFailure::Locked),
-        Err(std::fs::TryLockError::Error(error)) => Err(folder(error)),
+/// Where the store is.
+pub fn database_url(settings: &Settings) -> DatabaseUrl {
+    match &settings.database.target {
+        DatabaseTarget::Sqlite(path) => DatabaseUrl::Sqlite(path.clone()),
+        DatabaseTarget::Postgres(url) => DatabaseUrl::Postgres(url.clone()),
     }
 }
 
-fn open_disk(settings: &Settings) -> Result<Arc<dyn Disk>, StartFailure> {
-    let folder = |what| move |source| StartFailure::Folder { what, source };
-    std::fs::create_dir_all(&settings.storage.data_dir).map_err(folder("data"))?;
-    std::fs::create_dir_all(&settings.storage.clips_dir).map_err(folder("clips"))?;
-    let disk = OsDisk::new(&settings.storage.recordings_dir).map_err(folder("recordings"))?;
-    Ok(Arc::new(disk))
-}
-
 async fn open_store(settings: &Settings, now: WallTime) -> Result<Store, StartFailure> {
-    let url = match &settings.database.target {
-        DatabaseTarget::Sqlite(path) => DatabaseUrl::Sqlite(path.clone()),
-        DatabaseTarget::Postgres(url) => DatabaseUrl::Postgres(url.clone()),
-    };
+    let url = database_url(settings);
     Ok(Store::open(StoreConfig { url, max_connections: settings.database.max_connections, now }).await?)
 }
 

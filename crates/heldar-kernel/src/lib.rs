@@ -3,15 +3,17 @@
 
 pub mod address;
 pub mod api;
-pub mod audit;
 pub mod clips;
 pub mod engine;
+mod folders;
 pub mod footage;
 pub mod front;
+pub mod fsck;
 pub mod health;
 pub mod kernel;
 pub mod ledger;
 pub mod playback;
+pub mod reads;
 pub mod registry;
 pub mod retention;
 pub mod secrets;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use heldar_base::{
-    Capability, Clock as _, EndReason, Micros, Scope, SegmentId, StreamId, StreamKind, WallTime,
+    CameraId, Capability, Clock as _, EndReason, Micros, ReasonClass, Scope, SegmentId, StreamId, StreamKind,
+    WallTime,
 };
 use heldar_config::{Flags, HostFiles, Input, load};
 use heldar_http::Phase;
@@ -369,6 +370,7 @@ async fn metrics_have_their_names() {
     add_footage(&world, "gate", 3).await;
     world.kernel.health.fresh_totals(&world.kernel).await;
     world.kernel.health.fresh_space(&world.kernel).await;
+    world.kernel.health.stream_ended(&CameraId::new("gate").unwrap(), ReasonClass::Auth);
     let answer = world.get("/metrics").await;
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = String::from_utf8(answer.bytes).unwrap();
@@ -394,6 +396,11 @@ async fn metrics_have_their_names() {
         ("heldar_store_up", 1.0),
         ("heldar_retention_deleted_bytes_total{reason=\"age\"}", 0.0),
         ("heldar_recorder_queue", 0.0),
+        ("heldar_stream_ends_total{camera=\"gate\",reason=\"auth\"}", 1.0),
+        ("heldar_store_write_queue", 0.0),
+        ("heldar_store_busy_total", 0.0),
+        ("heldar_task_restarts_total{task=\"journal\"}", 0.0),
+        ("heldar_task_restarts_total{task=\"stream\"}", 0.0),
         ("heldar_panics_total", 0.0),
     ] {
         assert_eq!(value(series), Some(expect), "{series} in\n{text}");
@@ -403,6 +410,11 @@ async fn metrics_have_their_names() {
         "heldar_disk_free_bytes",
         "heldar_disk_used_percent",
         "heldar_store_bytes",
+        "heldar_store_wal_bytes",
+        "heldar_store_commit_rows_count",
+        "heldar_store_op_duration_seconds_count{op=\"read\"}",
+        "heldar_store_op_duration_seconds_count{op=\"write\"}",
+        "heldar_store_op_duration_seconds_count{op=\"commit\"}",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
         "process_open_fds",

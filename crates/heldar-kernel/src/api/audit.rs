@@ -47,7 +47,8 @@ pub fn routes(table: &mut RouteTable<Api>) {
             .details("Newest first, as JSON lines or as CSV. The export is audited itself.")
             .query::<Which>()
             .query::<Form>()
-            .content(200, "application/x-ndjson", "One row a line."),
+            .content(200, "application/x-ndjson", "One row a line.")
+            .content(200, "text/csv", "One row a line."),
     );
 }
 
@@ -208,7 +209,7 @@ struct Form {
 async fn export(
     State(kernel): State<Api>,
     caller: Caller,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Query(which): Query<Which>,
     Query(form): Query<Form>,
 ) -> Result<Response, ApiError> {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use heldar_base::{CameraId, Capability, Clock as _, Micros, PublicId, WallTime};
+use heldar_base::{CameraId, Capability, Cause, Clock as _, Interval, Micros, PublicId, WallTime};
 use heldar_http::{
     Access, ApiError, ByteSource, Caller, Camera, Code, Doc, ETag, Json, Length, Limit, List, Page, Path,
     Query, Ranged, RouteTable,
@@ -21,10 +21,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::playback::{attachment, audited, download_name, plan_error, stream_of, window_error};
 use super::{Api, errors};
-use crate::audit::Who;
+use crate::api::requester::Requester;
 use crate::clips::{Cancel, ClipFolder, ExportError, new_id};
 use crate::kernel::Kernel;
 use crate::playback::Window;
+use crate::registry::Target;
 
 /// Longest wait for a job slot.
 const SLOT_WAIT: Duration = Duration::from_secs(10);
@@ -183,7 +184,16 @@ struct ClipGap {
     to: WallTime,
     /// Why.
     #[schema(value_type = String)]
-    cause: heldar_base::Cause,
+    cause: &'static str,
+}
+
+impl ClipGap {
+    /// A stored gap of a clip made at `made_at`: what lay ahead then is not missing.
+    fn of(gap: &Hole, made_at: WallTime) -> Self {
+        let ahead = gap.cause == Cause::Unknown && gap.end > made_at;
+        let cause = if ahead { HoleCause::Ahead.as_str() } else { gap.cause.as_str() };
+        ClipGap { from: gap.start, to: gap.end, cause }
+    }
 }
 
 impl From<Clip> for ClipResult {
@@ -197,7 +207,7 @@ impl From<Clip> for ClipResult {
             to: clip.to,
             requested_seconds: clip.to - clip.from,
             covered_seconds: Micros(clip.covered_us),
-            gaps: clip.gaps.iter().map(|g| ClipGap { from: g.start, to: g.end, cause: g.cause }).collect(),
+            gaps: clip.gaps.iter().map(|gap| ClipGap::of(gap, clip.created_at)).collect(),
             size_bytes: clip.size_bytes,
             segment_count: clip.segment_count,
             media_seconds: Micros(clip.media_us),
@@ -217,7 +227,7 @@ impl From<Clip> for ClipResult {
 
 async fn create(
     State(kernel): State<Api>,
-    who: Who,
+    who: Requester,
     camera: Camera,
     Json(body): Json<NewClip>,
 ) -> Result<Json<ClipResult>, ApiError> {
@@ -264,7 +274,12 @@ async fn create(
         expires_at: kernel.settings.clips.retention.filter(|_| !keep).map(|hours| now + hours),
     };
     let detail = json!({ "from": window.from, "to": window.to, "clip_id": id });
-    let entry = kernel.audit(&who, "export_clip", ("camera", found.id.as_str()), detail);
+    let entry = who.author.did(
+        kernel.clock.wall(),
+        "export_clip",
+        Target { kind: "camera", id: found.id.as_str() },
+        detail,
+    );
     if let Err(error) = kernel.store.manage(InsertClip { clip: clip.clone() }, audited(entry)).await {
         remove_file(&kernel, clip.filename).await;
         return Err(errors::store(error));
@@ -275,7 +290,7 @@ async fn create(
 fn hole(hole: &heldar_timeline::Hole) -> Hole {
     let cause = match hole.cause {
         HoleCause::Missing(cause) => cause,
-        HoleCause::NotWanted | HoleCause::Ahead => heldar_base::Cause::Unknown,
+        HoleCause::NotWanted | HoleCause::Ahead => Cause::Unknown,
     };
     Hole { start: hole.interval.start, end: hole.interval.end, cause }
 }
@@ -315,6 +330,10 @@ struct CameraClips {
     #[serde(default)]
     #[param(inline)]
     limit: Limit<100, 1, 1000>,
+    /// From the `Link` of the page before.
+    #[serde(rename = "cursor")]
+    #[param(value_type = Option<String>)]
+    _cursor: Option<String>,
 }
 
 /// Which clips.
@@ -338,6 +357,10 @@ struct ClipQuery {
     #[serde(default)]
     #[param(inline)]
     limit: Limit<100, 1, 1000>,
+    /// From the `Link` of the page before.
+    #[serde(rename = "cursor")]
+    #[param(value_type = Option<String>)]
+    _cursor: Option<String>,
 }
 
 async fn of_camera(
@@ -400,10 +423,19 @@ async fn show(
     Ok(Json(find(&kernel, &caller, &id).await?.into()))
 }
 
-async fn delete(State(kernel): State<Api>, who: Who, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+async fn delete(
+    State(kernel): State<Api>,
+    who: Requester,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
     let clip = find(&kernel, &who.caller, &id).await?;
     let detail = json!({ "camera_id": clip.camera });
-    let entry = kernel.audit(&who, "delete_clip", ("clip", &clip.id.to_string()), detail);
+    let entry = who.author.did(
+        kernel.clock.wall(),
+        "delete_clip",
+        Target { kind: "clip", id: &clip.id.to_string() },
+        detail,
+    );
     let mark = MarkClipsDeleting { ids: vec![clip.id] };
     kernel.store.manage(mark, audited(entry)).await.map_err(errors::store)?;
     remove_file(&kernel, clip.filename).await;
@@ -430,7 +462,7 @@ impl ByteSource for WholeFile {
 
 async fn file(
     State(kernel): State<Api>,
-    caller: Caller,
+    Requester { caller, author }: Requester,
     Path(name): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -448,6 +480,9 @@ async fn file(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(caller.missing("clip")),
         Err(error) => return Err(ApiError::of(Code::StorageError).with_cause(error)),
     };
+    if method == Method::GET {
+        kernel.downloaded(&author, &clip.camera, Interval::new(clip.from, clip.to), &headers);
+    }
     let etag = ETag::strong(&clip.sha256);
     let ranged = Ranged {
         content_type: HeaderValue::from_static("video/mp4"),
@@ -460,4 +495,20 @@ async fn file(
     let mut response = ranged.respond(&method, &headers, kernel.clock.wall(), source)?.into_response();
     response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(&clip.download_name));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lay_ahead_of_a_clip_is_not_missing() {
+        let check = |end: i64, cause, expect| {
+            let gap = Hole { start: WallTime(5), end: WallTime(end), cause };
+            assert_eq!(ClipGap::of(&gap, WallTime(10)).cause, expect, "{end} {cause:?}");
+        };
+        check(11, Cause::Unknown, "not_yet");
+        check(10, Cause::Unknown, "unknown");
+        check(11, Cause::Refused, "refused");
+    }
 }

@@ -13,10 +13,12 @@ use heldar_http::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::requester::Requester;
 use super::{Api, errors};
 use crate::footage::SegmentInfo;
 use crate::kernel::Kernel;
 use crate::playback::{CutTail, HlsItem, PlaylistWindow, SegmentSource, Session, cut_group, playlist};
+use crate::reads::Read;
 
 const MP4: HeaderValue = HeaderValue::from_static("video/mp4");
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
@@ -58,7 +60,7 @@ async fn unknown() -> Result<Response, ApiError> {
     Err(ApiError::of(Code::Forbidden))
 }
 
-/// Moves the decode times of a file.
+/// Makes a file a part of a playback session.
 #[derive(Deserialize, IntoParams)]
 struct Base {
     /// Added to every decode time, in 1/90000 s.
@@ -68,7 +70,7 @@ struct Base {
 
 async fn recording(
     State(kernel): State<Api>,
-    caller: Caller,
+    Requester { caller, author }: Requester,
     camera: Camera,
     Path((_, file)): Path<(String, String)>,
     Query(query): Query<Base>,
@@ -79,9 +81,14 @@ async fn recording(
     let name = SegmentName::parse(&camera.0, &file).map_err(|_| missing())?;
     let segment =
         kernel.segment_named(caller.scope(), &name).await.map_err(errors::store)?.ok_or_else(missing)?;
-    let source = source(&kernel, &caller, &segment, query.base.unwrap_or(0)).await?;
-    let base = query.base.unwrap_or(0);
-    let etag = ETag::strong(&format!("{}-{}-{base}", segment.id, segment.size_bytes));
+    let source = source(&kernel, &caller, &segment, query.base).await?;
+    if method == Method::GET {
+        // Playlists name files with a base.
+        let read = if query.base.is_some() { Read::Playback } else { Read::Download };
+        kernel.read(&author, &camera.0, read, Interval::new(segment.start(), segment.end));
+    }
+    let form = query.base.map_or_else(|| "file".to_owned(), |base| base.to_string());
+    let etag = ETag::strong(&format!("{}-{}-{form}", segment.id, segment.size_bytes));
     let length =
         if segment.open { Length::SoFar(segment.size_bytes) } else { Length::Final(segment.size_bytes) };
     let ranged = Ranged {
@@ -109,15 +116,13 @@ async fn source(
     kernel: &Kernel,
     caller: &Caller,
     segment: &SegmentInfo,
-    base: u64,
+    base: Option<u64>,
 ) -> Result<SegmentSource, ApiError> {
     let file = open(kernel, segment).await?;
-    if base == 0 {
-        return Ok(SegmentSource::plain(file));
-    }
+    let Some(base) = base else { return Ok(SegmentSource::plain(file)) };
     let index = kernel.fragment_index(caller.scope(), segment).await.map_err(errors::footage)?;
-    let init = read_init(file.clone()).await?;
-    Ok(SegmentSource::shifted(file, base, index, init.tracks))
+    let shifted = tokio::task::spawn_blocking(move || SegmentSource::shifted(file, base, index)).await;
+    shifted.map_err(ApiError::internal)?.map_err(|error| ApiError::of(Code::StorageError).with_cause(error))
 }
 
 async fn read_init(file: std::sync::Arc<dyn DiskFile>) -> Result<heldar_bmff::InitInfo, ApiError> {
@@ -129,7 +134,7 @@ async fn read_init(file: std::sync::Arc<dyn DiskFile>) -> Result<heldar_bmff::In
 
 async fn session_file(
     State(kernel): State<Api>,
-    caller: Caller,
+    Requester { caller, author }: Requester,
     Path((session, file)): Path<(String, String)>,
     method: Method,
     headers: HeaderMap,
@@ -141,6 +146,9 @@ async fn session_file(
     let id = PublicId::parse(Session::PREFIX, &session).ok();
     let session = id.and_then(|id| kernel.sessions.get(caller.scope(), id));
     let session = session.ok_or_else(|| caller.missing("playback session"))?;
+    if method == Method::GET {
+        kernel.read(&author, &session.stream.camera, Read::Playback, session.window.interval());
+    }
     match segment {
         None => index(&kernel, &caller, &session).await,
         Some(name) => cut(&kernel, &caller, &session, name, &method, &headers).await,

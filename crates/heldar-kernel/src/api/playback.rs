@@ -16,9 +16,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::errors;
-use crate::audit::Who;
+use crate::api::requester::Requester;
 use crate::kernel::Kernel;
 use crate::playback::{Plan, PlanError, Session, Window, WindowError};
+use crate::reads::Read;
+use crate::registry::Target;
 
 /// Adds the routes.
 pub fn routes(table: &mut RouteTable<Api>) {
@@ -229,7 +231,7 @@ pub(super) async fn stream_of(
 
 async fn create(
     State(kernel): State<Api>,
-    who: Who,
+    who: Requester,
     camera: Camera,
     Json(body): Json<NewSession>,
 ) -> Result<Json<PlaybackSession>, ApiError> {
@@ -244,7 +246,12 @@ async fn create(
     let origin = first.start();
     let session = kernel.sessions.create(stream, window, origin);
     let detail = json!({ "session_id": session.id, "from": window.from, "to": window.to });
-    let entry = kernel.audit(&who, "create_playback_session", ("camera", found.id.as_str()), detail);
+    let entry = who.author.did(
+        kernel.clock.wall(),
+        "create_playback_session",
+        Target { kind: "camera", id: found.id.as_str() },
+        detail,
+    );
     kernel.store.write(AppendAudit { entry }).await.map_err(errors::store)?;
     Ok(Json(view(&kernel, caller, &session).await?))
 }
@@ -307,12 +314,21 @@ async fn show(
     Ok(Json(view(&kernel, &caller, &session).await?))
 }
 
-async fn end(State(kernel): State<Api>, who: Who, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+async fn end(
+    State(kernel): State<Api>,
+    who: Requester,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
     let session = session_id(&id)?.and_then(|id| kernel.sessions.remove(who.caller.scope(), id));
     let session = session.ok_or_else(|| who.caller.missing("playback session"))?;
     let detail = json!({ "camera_id": session.stream.camera });
     let id = session.id.to_string();
-    let entry = kernel.audit(&who, "delete_playback_session", ("playback_session", &id), detail);
+    let entry = who.author.did(
+        kernel.clock.wall(),
+        "delete_playback_session",
+        Target { kind: "playback_session", id: &id },
+        detail,
+    );
     kernel.store.write(AppendAudit { entry }).await.map_err(errors::store)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -332,7 +348,7 @@ async fn plan(
 
 async fn video(
     State(kernel): State<Api>,
-    caller: Caller,
+    Requester { caller, author }: Requester,
     camera: Camera,
     method: Method,
     headers: HeaderMap,
@@ -343,6 +359,11 @@ async fn video(
     }
     let (found, stream, window, plan) = plan(&kernel, &caller, &camera, &query).await?;
     let holes = kernel.window_holes(caller.scope(), &stream, window).await.map_err(errors::store)?;
+    if method == Method::GET && query.download == Some(true) {
+        kernel.downloaded(&author, &found.id, window.interval(), &headers);
+    } else if method == Method::GET {
+        kernel.read(&author, &found.id, Read::Playback, window.interval());
+    }
     let etag = ETag::strong(&plan.tag);
     let last = plan.file.covered().last().map(|shown| shown.end);
     let ranged = Ranged {

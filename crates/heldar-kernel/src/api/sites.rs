@@ -156,7 +156,7 @@ async fn list(
 
 async fn create(
     State(kernel): State<Api>,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Json(body): Json<CreateSite>,
 ) -> Result<(StatusCode, Json<Site>), ApiError> {
     let timezone = body.timezone.map_or(Patch::Absent, Patch::Value);
@@ -178,7 +178,7 @@ async fn one(
 async fn change(
     State(kernel): State<Api>,
     Path(id): Path<String>,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Json(body): Json<PatchSite>,
 ) -> Result<Json<Site>, ApiError> {
     let change = SiteChanges { name: body.name, timezone: body.timezone };
@@ -197,7 +197,7 @@ struct Deletion {
 async fn delete(
     State(kernel): State<Api>,
     Path(id): Path<String>,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Query(deletion): Query<Deletion>,
 ) -> Result<StatusCode, ApiError> {
     let on_cameras = if deletion.detach { OnCameras::Detach } else { OnCameras::Refuse };

@@ -4,21 +4,20 @@
 //! live index and is sent again: files are written on while the store is busy or lost. Never: touches a disk.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use heldar_base::{Clock as _, SegmentId, StreamId, WallTime};
-use heldar_ingest::SystemClock;
+use heldar_base::{Clock, Micros, MonoTime, SegmentId, StreamId, WallTime};
 use heldar_media::TrackParams;
 use heldar_recorder::SegmentTracks;
 use heldar_store::op::{EnsureParams, EnsureStream, PutSegment, Seal};
 use heldar_store::{AudioFormat, CodecParams, ErrorKind, Hole, Store, StoreError};
+use tokio::sync::Notify;
 
 use super::live_index::{LiveIndex, LiveSegment, PendingRow};
 
-/// Time between looks at the live index.
-const ROUND: Duration = Duration::from_millis(200);
 /// Rows sent in one round.
 const ROWS: usize = 256;
 /// Rest after the store has failed.
@@ -65,23 +64,44 @@ pub struct Indexer {
     live: Arc<LiveIndex>,
     store: Store,
     numbers: Arc<StreamNumbers>,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     params: tokio::sync::Mutex<HashMap<CodecParams, i64>>,
+    round: Notify,
+    /// When the store took a row last, µs of monotonic time; negative before the first.
+    committed_us: AtomicI64,
 }
 
 impl Indexer {
     /// An indexer over what is live.
-    pub fn new(live: Arc<LiveIndex>, store: Store, numbers: Arc<StreamNumbers>, clock: SystemClock) -> Self {
-        Indexer { live, store, numbers, clock, params: tokio::sync::Mutex::default() }
+    pub fn new(live: Arc<LiveIndex>, store: Store, numbers: Arc<StreamNumbers>, clock: impl Clock) -> Self {
+        Indexer {
+            live,
+            store,
+            numbers,
+            clock: Arc::new(clock),
+            params: tokio::sync::Mutex::default(),
+            round: Notify::new(),
+            committed_us: AtomicI64::new(-1),
+        }
     }
 
-    /// Runs for good.
+    /// True when the store has taken a row lately.
+    pub fn has_committed(&self, lately: Micros) -> bool {
+        let committed = self.committed_us.load(Ordering::Relaxed);
+        committed >= 0 && self.clock.mono() - MonoTime(committed) <= lately
+    }
+
+    /// Has it look at the live index.
+    pub fn wake(&self) {
+        self.round.notify_one();
+    }
+
+    /// Looks at the live index whenever it is woken, for good.
     pub async fn run(self: Arc<Self>) {
-        let mut round = tokio::time::interval(ROUND);
-        round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            round.tick().await;
+            self.round.notified().await;
             if let Err(error) = self.flush().await {
+                self.committed_us.store(-1, Ordering::Relaxed);
                 tracing::warn!(%error, waiting = self.live.len(), "segments wait for the store");
                 tokio::time::sleep(REST).await;
             }
@@ -116,6 +136,7 @@ impl Indexer {
         };
         if outcome.is_ok() {
             self.live.committed(row);
+            self.committed_us.store(self.clock.mono().0.max(0), Ordering::Relaxed);
         }
         outcome
     }

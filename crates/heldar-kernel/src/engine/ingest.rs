@@ -1,16 +1,18 @@
 //! The ingest thread: a current-thread runtime of its own, on which every stream's task runs and nothing else.
 //!
 //! Owns: the thread, the tasks, their settings. Wake-ups of many streams are gathered: from [`BATCH_FROM`] streams on the
-//! thread rests up to 20 ms before it waits for sockets again, unless somebody watches live. Never: disk or store.
+//! thread rests for up to 50 ms before it waits for sockets again. Never: disk or store.
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use heldar_base::StreamId;
+use futures_util::FutureExt as _;
+use heldar_base::{Clock as _, MonoTime, StreamId};
 use heldar_ingest::Bus;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -19,8 +21,13 @@ use super::stream::{Shared, StreamFigures, StreamSettings, StreamTask};
 
 /// Gathering wake-ups pays from this many running streams on; below it costs more than it saves.
 const BATCH_FROM: usize = 12;
-/// Longest rest.
-const REST: Duration = Duration::from_millis(20);
+/// How long the thread rests. Half of what a wake-up costs is the waking; recordings do not mind, since times of capture
+/// come from the streams and the shortest delay seen, not from when a socket was read.
+const REST: Duration = Duration::from_millis(50);
+/// Time between two signs of life of the thread.
+const BEAT: Duration = Duration::from_secs(1);
+/// Rest of a stream whose task panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// One stream as the rest of the process sees it.
 #[derive(Clone, Debug)]
@@ -39,11 +46,45 @@ impl StreamHandle {
     }
 }
 
+/// What a stream's task is made from, as often as it takes.
+struct Seed {
+    stream: StreamId,
+    settings: watch::Receiver<StreamSettings>,
+    shared: Shared,
+    bus: Bus,
+    figures: Arc<StreamFigures>,
+}
+
+impl Seed {
+    /// Runs the task to its end. One that panics is started again after a rest (auth-system.md 2.4), and no other stream
+    /// is concerned.
+    async fn run(self, restarts: Arc<AtomicU64>) {
+        loop {
+            let task = StreamTask::new(
+                self.stream.clone(),
+                self.settings.clone(),
+                self.shared.clone(),
+                self.bus.clone(),
+                self.figures.clone(),
+            );
+            if AssertUnwindSafe(task.run()).catch_unwind().await.is_ok() {
+                return;
+            }
+            tracing::error!(stream = %self.stream, "the task of a stream panicked");
+            tokio::time::sleep(AFTER_PANIC).await;
+            restarts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The ingest thread and its streams.
 #[derive(Debug)]
 pub struct Ingest {
+    /// When the thread last showed that it runs, µs of monotonic time.
+    beat_us: Arc<AtomicI64>,
+    restarts: Arc<AtomicU64>,
     streams: Mutex<HashMap<StreamId, StreamHandle>>,
-    tasks: Mutex<Option<mpsc::UnboundedSender<StreamTask>>>,
+    tasks: Mutex<Option<mpsc::UnboundedSender<Seed>>>,
     running: Arc<AtomicUsize>,
     shared: SharedBox,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -63,7 +104,7 @@ impl Ingest {
     /// # Errors
     /// When the thread or its runtime cannot be created.
     pub fn start(shared: Shared) -> io::Result<Self> {
-        let (tasks, mut queue) = mpsc::unbounded_channel::<StreamTask>();
+        let (tasks, mut queue) = mpsc::unbounded_channel::<Seed>();
         let running = Arc::new(AtomicUsize::new(0));
         let watched = running.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,19 +116,31 @@ impl Ingest {
                 }
             })
             .build()?;
+        let beat_us = Arc::new(AtomicI64::new(shared.clock.mono().0));
+        let restarts = Arc::new(AtomicU64::new(0));
+        let (beating, clock, restarted) = (beat_us.clone(), shared.clock, restarts.clone());
         let thread = thread::Builder::new().name("ingest".into()).spawn(move || {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
+                let beat = tokio::task::spawn_local(async move {
+                    loop {
+                        beating.store(clock.mono().0, Ordering::Relaxed);
+                        tokio::time::sleep(BEAT).await;
+                    }
+                });
                 let mut all = tokio::task::JoinSet::new();
                 while let Some(task) = queue.recv().await {
-                    all.spawn_local(task.run());
+                    all.spawn_local(task.run(restarted.clone()));
                     while all.try_join_next().is_some() {}
                 }
                 // Settings are gone: every task ends its run, hands on what it holds, and says good-bye.
                 while all.join_next().await.is_some() {}
+                beat.abort();
             });
         })?;
         Ok(Ingest {
+            beat_us,
+            restarts,
             streams: Mutex::new(HashMap::new()),
             tasks: Mutex::new(Some(tasks)),
             running,
@@ -98,6 +151,16 @@ impl Ingest {
 
     fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, StreamHandle>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the thread last showed that it runs.
+    pub fn heartbeat(&self) -> MonoTime {
+        MonoTime(self.beat_us.load(Ordering::Relaxed))
+    }
+
+    /// How often the task of a stream was started again.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// A stream, if it is known here.
@@ -125,16 +188,16 @@ impl Ingest {
                 let (sender, receiver) = watch::channel(settings);
                 let handle =
                     StreamHandle { bus: Bus::new(), figures: Arc::default(), settings: Arc::new(sender) };
-                let task = StreamTask::new(
-                    stream.clone(),
-                    receiver,
-                    self.shared.0.clone(),
-                    handle.bus.clone(),
-                    handle.figures.clone(),
-                );
+                let seed = Seed {
+                    stream: stream.clone(),
+                    settings: receiver,
+                    shared: self.shared.0.clone(),
+                    bus: handle.bus.clone(),
+                    figures: handle.figures.clone(),
+                };
                 streams.insert(stream.clone(), handle);
                 let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-                if tasks.as_ref().is_none_or(|tasks| tasks.send(task).is_err()) {
+                if tasks.as_ref().is_none_or(|tasks| tasks.send(seed).is_err()) {
                     tracing::error!(%stream, "the ingest thread is gone");
                 }
             }

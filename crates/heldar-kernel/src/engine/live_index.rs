@@ -6,6 +6,7 @@
 //! committed (W5). Updated on the writer thread: nothing here waits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heldar_base::{Cause, EndReason, Interval, StreamId, WallTime};
@@ -69,6 +70,9 @@ enum Due {
 #[derive(Debug)]
 struct Entry {
     segment: LiveSegment,
+    /// Its row may be sealed: all of it is durable. A file that failed may have to wait for that, for good if it cannot
+    /// be synced; its row stays open then, and the next start finds out what is left.
+    sealable: bool,
     due: Due,
     /// Counts changes, so that an answer of the store is matched with what was sent.
     version: u64,
@@ -91,8 +95,8 @@ pub enum FootageNote {
     },
     /// A file failed.
     Fault {
-        /// Whose, where that is known.
-        stream: Option<StreamId>,
+        /// Whose.
+        stream: StreamId,
         /// What to act on.
         kind: FaultKind,
     },
@@ -119,6 +123,8 @@ struct Inner {
 #[derive(Debug, Default)]
 pub struct LiveIndex {
     inner: Mutex<Inner>,
+    /// Faults that wait; looked at after every picture, so apart from the lock.
+    waiting_faults: AtomicUsize,
 }
 
 impl LiveIndex {
@@ -149,7 +155,7 @@ impl LiveIndex {
                     fragments: added.count,
                     shape: start.shape,
                 };
-                inner.entries.insert(key, Entry { segment, due: Due::Row, version: 1 });
+                inner.entries.insert(key, Entry { segment, sealable: false, due: Due::Row, version: 1 });
                 inner.by_stream.entry(stream.clone()).or_default().push(key);
                 inner.notes.push(FootageNote::Covered { stream, interval: added.interval });
             }
@@ -162,18 +168,27 @@ impl LiveIndex {
                 let stream = entry.segment.name.stream.clone();
                 inner.notes.push(FootageNote::Covered { stream, interval: added.interval });
             }
-            Completion::Synced { key, .. } => inner.touch(key),
+            Completion::Synced { key, end, .. } => {
+                if let Some(entry) = inner.entries.get_mut(&key) {
+                    entry.sealable = !entry.segment.is_open() && end >= entry.segment.size_bytes;
+                }
+                inner.touch(key);
+            }
             Completion::Sealed { key, end, tag: Tag::Seal(sealed), .. } => {
                 if let Some(entry) = inner.entries.get_mut(&key) {
                     entry.segment.end = sealed.end;
                     entry.segment.size_bytes = end;
                     entry.segment.ended = Some((sealed.reason, sealed.cause));
+                    entry.sealable = true;
                     let stream = entry.segment.name.stream.clone();
                     inner.notes.push(FootageNote::Sealed { stream });
                 }
                 inner.touch(key);
             }
-            Completion::Failed { key, fault, .. } => inner.failed(key, &fault),
+            Completion::Failed { key, fault, .. } => {
+                inner.failed(key, &fault);
+                self.waiting_faults.store(inner.faults.len(), Ordering::Release);
+            }
             other => debug_assert!(false, "an order came back with a foreign tag: {other:?}"),
         }
     }
@@ -185,13 +200,28 @@ impl LiveIndex {
 
     /// Files of one stream that have failed since the last call; `mine` says which keys are its own.
     pub fn take_faults(&self, mine: impl Fn(SegmentKey) -> bool) -> Vec<(SegmentKey, FaultKind)> {
-        let mut inner = self.inner();
-        if inner.faults.is_empty() {
+        if self.waiting_faults.load(Ordering::Acquire) == 0 {
             return Vec::new();
         }
+        let mut inner = self.inner();
         let (taken, left) = std::mem::take(&mut inner.faults).into_iter().partition(|(key, _)| mine(*key));
         inner.faults = left;
+        self.waiting_faults.store(inner.faults.len(), Ordering::Release);
         taken
+    }
+
+    /// Notes that a file of a stream has failed before its first fragment was on disk: only the stream itself knows then
+    /// whose it was.
+    pub fn never_begun(&self, key: SegmentKey, stream: &StreamId, kind: FaultKind) {
+        let mut inner = self.inner();
+        if !inner.entries.contains_key(&key) {
+            inner.notes.push(FootageNote::Fault { stream: stream.clone(), kind });
+        }
+    }
+
+    /// True when the store is to be told something.
+    pub fn has_pending(&self) -> bool {
+        self.inner().entries.values().any(|entry| entry.due == Due::Row)
     }
 
     /// Rows that the store is to be told, at most `limit`.
@@ -201,10 +231,10 @@ impl LiveIndex {
             .entries
             .iter()
             .filter(|(_, entry)| entry.due == Due::Row)
-            .map(|(key, entry)| PendingRow {
-                segment: entry.segment.clone(),
-                key: *key,
-                version: entry.version,
+            .map(|(key, entry)| {
+                let mut segment = entry.segment.clone();
+                segment.ended = segment.ended.filter(|_| entry.sealable);
+                PendingRow { segment, key: *key, version: entry.version }
             })
             .collect();
         rows.sort_by_key(|row| row.key);
@@ -220,7 +250,7 @@ impl LiveIndex {
             return;
         }
         entry.due = Due::Nothing;
-        if entry.segment.ended.is_some() {
+        if row.segment.ended.is_some() {
             inner.remove(row.key);
         }
     }
@@ -260,10 +290,10 @@ impl Inner {
         if self.faults.len() > 4096 {
             self.faults.drain(..2048);
         }
-        let stream = self.entries.get(&key).map(|entry| entry.segment.name.stream.clone());
-        self.notes.push(FootageNote::Fault { stream, kind: fault.kind });
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.segment.ended = Some((EndReason::Disk, Some(Cause::Disk)));
+            let stream = entry.segment.name.stream.clone();
+            self.notes.push(FootageNote::Fault { stream, kind: fault.kind });
         }
         self.touch(key);
     }

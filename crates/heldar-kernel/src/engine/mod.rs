@@ -4,6 +4,7 @@ pub mod indexer;
 pub mod ingest;
 pub mod journal;
 pub mod live_index;
+pub mod outage;
 pub mod recovery;
 pub mod stream;
 pub mod supervisor;

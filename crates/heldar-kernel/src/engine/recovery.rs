@@ -2,25 +2,27 @@
 //!
 //! Owns: the start-up part of the commit protocol (R1 to R3): what was marked is removed, open segments are cut to their
 //! last whole fragment and sealed, files without a row in the newest day folders are taken in or set aside. Unknown never
-//! means delete. Blocking file access runs on blocking threads.
+//! means delete, and what of a file can still be read is never cut (see `heldar_disk::examine`). Single steps serve `fsck`
+//! and the scrub. Blocking file access runs on blocking threads.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use heldar_base::{EndReason, Micros, Scope, SegmentId, StreamId, WallTime};
-use heldar_bmff::{FragmentIndex, Scan, Tail, VIDEO_TIMESCALE};
-use heldar_disk::{Disk, DiskFile, Entry, FileAccess, SegmentName};
-use heldar_media::TrackParams;
-use heldar_recorder::SegmentTracks;
-use heldar_store::op::{EnsureParams, MarkDeleting, Markable, PutSegment, RemoveMarked, Seal};
-use heldar_store::{Segment, Store, StoreError, Stream, TimeRange};
+use heldar_base::{Cause, EndReason, Scope, SegmentId, StreamId, WallTime};
+use heldar_bmff::VIDEO_TIMESCALE;
+use heldar_disk::{Disk, Entry, Examined, Footage, Outage, SegmentName, mend, time_of};
+use heldar_recorder::GAP_THRESHOLD;
+use heldar_store::op::{
+    EnsureParams, MarkDeleting, Markable, PutGap, PutOutcome, PutSegment, RemoveGaps, RemoveMarked, Seal,
+};
+use heldar_store::{Gap, Hole, Segment, Store, StoreError, Stream, TimeRange};
 
 use super::indexer::codec_params;
 
 /// Rows per page.
 const PAGE: u32 = 500;
 /// Where files go that nobody can read.
-const SET_ASIDE: &str = ".set-aside";
+pub const SET_ASIDE: &str = ".set-aside";
 
 /// What recovery found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,17 @@ pub struct RecoveryReport {
     pub reclaimed_bytes: u64,
 }
 
+/// What became of a file without a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenIn {
+    /// It has one now.
+    Yes,
+    /// Its time is taken by another segment of the stream.
+    Overlaps,
+    /// It holds nothing that can be read.
+    NoFootage,
+}
+
 /// Why recovery stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
@@ -55,13 +68,19 @@ pub struct Recovery {
     store: Store,
     disk: Arc<dyn Disk>,
     now: WallTime,
+    outage: Outage,
     report: RecoveryReport,
 }
 
 impl Recovery {
     /// A recovery over a store and a folder.
     pub fn new(store: Store, disk: Arc<dyn Disk>, now: WallTime) -> Self {
-        Recovery { store, disk, now, report: RecoveryReport::default() }
+        Recovery { store, disk, now, outage: Outage::Machine, report: RecoveryReport::default() }
+    }
+
+    /// Says what went down before; without a word it may have been the machine, and every byte of an open file is read.
+    pub fn after(self, outage: Outage) -> Self {
+        Recovery { outage, ..self }
     }
 
     /// Does all of it.
@@ -77,8 +96,16 @@ impl Recovery {
         Ok(self.report)
     }
 
+    /// What was done so far.
+    pub fn report(&self) -> RecoveryReport {
+        self.report
+    }
+
     /// R1: row marked, file not yet unlinked, or row not yet removed.
-    async fn finish_deletions(&mut self) -> Result<(), RecoveryError> {
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn finish_deletions(&mut self) -> Result<(), RecoveryError> {
         loop {
             let page = self.store.deleting_segments(&Scope::All, None, PAGE).await?;
             if page.rows.is_empty() {
@@ -87,13 +114,9 @@ impl Recovery {
             let ids: Vec<SegmentId> = page.rows.iter().map(|segment| segment.id).collect();
             let paths: Vec<String> = page.rows.iter().map(path_of).collect();
             let disk = self.disk.clone();
-            let removed = tokio::task::spawn_blocking(move || {
-                let outcomes = paths.iter().map(|path| disk.remove_file(path));
-                outcomes.filter(|outcome| outcome.is_err()).count()
-            })
-            .await?;
-            if removed > 0 {
-                tracing::warn!(files = removed, "files of deleted segments cannot be removed now");
+            let removed = tokio::task::spawn_blocking(move || remove_for_good(&*disk, &paths)).await?;
+            if let Err(error) = removed {
+                tracing::warn!(%error, "files of deleted segments cannot be removed now");
                 return Ok(());
             }
             self.report.deleted += ids.len() as u64;
@@ -105,73 +128,77 @@ impl Recovery {
 
     /// R2: what was open when the process ended.
     async fn seal_open(&mut self) -> Result<(), RecoveryError> {
+        let mut after = None;
         loop {
-            let page = self.store.open_segments(&Scope::All, None, PAGE).await?;
-            if page.rows.is_empty() {
-                return Ok(());
-            }
+            let page = self.store.open_segments(&Scope::All, after, PAGE).await?;
             for segment in page.rows {
                 self.seal_one(segment).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
             }
         }
     }
 
-    async fn seal_one(&mut self, segment: Segment) -> Result<(), RecoveryError> {
+    /// R2 for one segment: cuts its file behind the last whole fragment and seals its row; a row whose file is absent or
+    /// holds no fragment goes.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn seal_one(&mut self, segment: Segment) -> Result<(), RecoveryError> {
         let disk = self.disk.clone();
-        let path = path_of(&segment);
-        let mended = tokio::task::spawn_blocking(move || mend(&*disk, &path)).await?;
+        let (path, outage) = (path_of(&segment), self.outage);
+        let mended = tokio::task::spawn_blocking(move || mend(&*disk, &path, outage)).await?;
         match mended {
-            Ok(Some(found)) => {
-                let end = found.end_of(segment.id.start).max(segment.id.start);
-                self.report.reclaimed_bytes += found.torn_bytes;
+            Ok(Some((Examined::Footage(footage), cut))) => {
+                let end = self.end_of(&segment, &footage).await?;
+                self.report.reclaimed_bytes += cut;
                 self.report.sealed += 1;
-                self.put(&segment, &found, end).await?;
+                self.put(&segment, &footage, end).await?;
             }
-            Ok(None) => {
+            Ok(_) => {
                 self.report.lost += 1;
-                self.store.write(MarkDeleting { ids: vec![segment.id], which: Markable::OpenToo }).await?;
-                self.store.write(RemoveMarked { ids: vec![segment.id] }).await?;
+                // In one commit: a mark alone would have the file unlinked, which is not this row's to decide.
+                let ids = vec![segment.id];
+                let mark = MarkDeleting { ids: ids.clone(), which: Markable::OpenToo };
+                self.store.write_all(vec![mark.into(), RemoveMarked { ids }.into()]).await?;
             }
             Err(error) => {
-                // The disk does not answer: what the row says stands, and the scrub looks again.
-                tracing::warn!(segment = %segment.id, %error, "an open segment cannot be checked");
-                self.report.lost += 1;
-                let index = self.store.segment_index(&Scope::All, segment.id).await?;
-                self.seal_as_stored(&segment, index).await?;
+                // A row that is sealed is never doubted again; this one may claim more than there is. The next start
+                // looks again.
+                tracing::warn!(segment = %segment.id, %error, "an open segment cannot be checked and stays open");
             }
         }
         Ok(())
     }
 
-    async fn seal_as_stored(&self, segment: &Segment, index: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let params_no = self.store.write(EnsureParams { params: (*segment.params).clone() }).await?;
-        let op = PutSegment {
-            id: segment.id,
-            end: segment.end,
-            size_bytes: segment.size_bytes,
-            name_no: segment.name_no,
-            params_no,
-            dependent: segment.dependent,
-            seal: Some(Seal { reason: EndReason::Crashed, cause: None }),
-            holes: segment.holes.clone(),
-            index,
-            created_at: segment.created_at,
-        };
-        self.store.write(op).await.map(|_outcome| ())
+    /// When the footage of an open segment ends. A file tells times in ticks; the row or the segment that goes on from
+    /// there tell the same one exactly.
+    async fn end_of(&self, segment: &Segment, footage: &Footage) -> Result<WallTime, StoreError> {
+        let start = segment.id.start;
+        let ticks = footage.index.end_ticks();
+        let same = |at: &WallTime| u64::try_from((*at - start).to_ticks(VIDEO_TIMESCALE)) == Ok(ticks);
+        let all = TimeRange::default();
+        let next = self.store.segments(&Scope::All, &segment.stream, all, Some(start), 1).await?;
+        let next = next.rows.first().map(|next| next.id.start);
+        let told = [Some(segment.end), next].into_iter().flatten().find(same);
+        let end = told.unwrap_or_else(|| footage.end_of(start).max(start));
+        Ok(next.map_or(end, |next| end.min(next)))
     }
 
-    async fn put(&self, segment: &Segment, found: &Found, end: WallTime) -> Result<(), StoreError> {
+    async fn put(&self, segment: &Segment, footage: &Footage, end: WallTime) -> Result<(), StoreError> {
         let params_no = self.store.write(EnsureParams { params: (*segment.params).clone() }).await?;
         let op = PutSegment {
             id: segment.id,
             end,
-            size_bytes: i64::try_from(found.size).unwrap_or(i64::MAX),
+            size_bytes: i64::try_from(footage.kept_len()).unwrap_or(i64::MAX),
             name_no: segment.name_no,
             params_no,
             dependent: segment.dependent,
             seal: Some(Seal { reason: EndReason::Crashed, cause: None }),
-            holes: segment.holes.clone(),
-            index: Some(found.index.encode()),
+            holes: holes_of(footage, segment.id.start, &segment.holes),
+            index: Some(footage.index.encode()),
             created_at: segment.created_at,
         };
         self.store.write(op).await.map(|_outcome| ())
@@ -220,54 +247,158 @@ impl Recovery {
     }
 
     async fn take_in_one(&mut self, stream: &Stream, name: SegmentName) -> Result<(), RecoveryError> {
-        let disk = self.disk.clone();
-        let path = name.relative_path();
-        let mended = tokio::task::spawn_blocking(move || mend(&*disk, &path)).await?;
-        let taken = match &mended {
-            Ok(Some(found)) => self.adopt(stream, &name, found).await?,
-            Ok(None) => false,
+        match self.adopt(stream.stream_no, &name).await? {
+            Ok(TakenIn::Yes) => self.report.adopted += 1,
+            Ok(TakenIn::Overlaps | TakenIn::NoFootage) => self.set_aside(&name).await?,
             Err(error) => {
                 tracing::warn!(file = name.file_name(), %error, "a file without a row cannot be read now");
-                return Ok(());
             }
-        };
-        if taken {
-            self.report.adopted += 1;
-            return Ok(());
         }
+        Ok(())
+    }
+
+    async fn set_aside(&mut self, name: &SegmentName) -> Result<(), RecoveryError> {
         let disk = self.disk.clone();
         let (from, to) = (name.relative_path(), format!("{SET_ASIDE}/{}", name.relative_path()));
-        if let Err(error) = tokio::task::spawn_blocking(move || disk.rename(&from, &to)).await? {
+        let moved = tokio::task::spawn_blocking(move || {
+            disk.rename(&from, &to)?;
+            // Both folders, so that no later start finds it where it was.
+            [&from, &to]
+                .into_iter()
+                .filter_map(|path| path.rsplit_once('/'))
+                .try_for_each(|(folder, _)| disk.sync_folder(folder))
+        });
+        if let Err(error) = moved.await? {
             tracing::warn!(file = name.file_name(), %error, "an unreadable file stays where it is");
         }
         self.report.set_aside += 1;
         Ok(())
     }
 
-    /// Takes a file into the index; false when its footage overlaps what is there.
-    async fn adopt(&self, stream: &Stream, name: &SegmentName, found: &Found) -> Result<bool, RecoveryError> {
-        let Some(tracks) = &found.tracks else { return Ok(false) };
-        let start =
-            found.wall_start.filter(|start| start.floor_second() == name.second).unwrap_or(name.second);
+    /// R3 for one file: takes it into the index, cut behind its last whole fragment. The inner error is the disk's: the
+    /// file is as it was.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn adopt(
+        &self,
+        stream_no: i64,
+        name: &SegmentName,
+    ) -> Result<std::io::Result<TakenIn>, RecoveryError> {
+        let (disk, path, outage) = (self.disk.clone(), name.relative_path(), self.outage);
+        let footage = match tokio::task::spawn_blocking(move || mend(&*disk, &path, outage)).await? {
+            Ok(Some((Examined::Footage(footage), _cut))) => footage,
+            Ok(_) => return Ok(Ok(TakenIn::NoFootage)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(tracks) = &footage.tracks else { return Ok(Ok(TakenIn::NoFootage)) };
+        let start = start_of(name, &footage);
         let params_no = self.store.write(EnsureParams { params: codec_params(tracks) }).await?;
         let op = PutSegment {
-            id: SegmentId { stream_no: stream.stream_no, start },
-            end: found.end_of(start),
-            size_bytes: i64::try_from(found.size).unwrap_or(i64::MAX),
+            id: SegmentId { stream_no, start },
+            end: footage.end_of(start),
+            size_bytes: i64::try_from(footage.kept_len()).unwrap_or(i64::MAX),
             name_no: i64::from(name.number),
             params_no,
-            dependent: !found.starts_with_sync,
+            dependent: !footage.starts_with_sync(),
             seal: Some(Seal { reason: EndReason::Crashed, cause: None }),
-            holes: Vec::new(),
-            index: Some(found.index.encode()),
+            holes: holes_of(&footage, start, &[]),
+            index: Some(footage.index.encode()),
             created_at: self.now,
         };
         match self.store.write(op).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == heldar_store::ErrorKind::Conflict => Ok(false),
+            Ok(PutOutcome::Stored) => Ok(Ok(TakenIn::Yes)),
+            // There is a row of that start already, and it is another file's.
+            Ok(PutOutcome::Unchanged | PutOutcome::Deleting) => Ok(Ok(TakenIn::Overlaps)),
+            Err(error) if error.kind() == heldar_store::ErrorKind::Conflict => Ok(Ok(TakenIn::Overlaps)),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Looks whether a gap that stands open still is: the process may have ended when footage was back and the gap not yet
+/// closed. Such a gap is closed where the footage begins, or removed if it is too short for a row. Answers with the gap if
+/// it is open.
+///
+/// # Errors
+/// The store failed.
+pub async fn settle_gap(store: &Store, stream: &StreamId, mut gap: Gap) -> Result<Option<Gap>, StoreError> {
+    let range = TimeRange { from: Some(gap.start), to: None };
+    let after = store.segments(&Scope::All, stream, range, None, 1).await?;
+    let Some(back) = after.rows.first().map(|segment| segment.id.start.max(gap.start)) else {
+        return Ok(Some(gap));
+    };
+    if back - gap.start > GAP_THRESHOLD {
+        gap.end = back;
+        gap.open = false;
+        store.write(PutGap { gap }).await?;
+    } else {
+        store.write(RemoveGaps { ids: vec![gap.id] }).await?;
+    }
+    Ok(None)
+}
+
+/// When the footage of a file without a row begins: what the file says, if that fits its name.
+pub fn start_of(name: &SegmentName, footage: &Footage) -> WallTime {
+    footage.wall_start.filter(|start| start.floor_second() == name.second).unwrap_or(name.second)
+}
+
+/// Holes inside a segment as its file shows them; the exact times of those that are known.
+fn holes_of(footage: &Footage, start: WallTime, known: &[Hole]) -> Vec<Hole> {
+    let ticks = |at: WallTime| u64::try_from((at - start).to_ticks(VIDEO_TIMESCALE)).unwrap_or(0);
+    let hole = |found: &std::ops::Range<u64>| {
+        let same = known.iter().find(|hole| (ticks(hole.start)..ticks(hole.end)) == *found);
+        let (from, to) = (start + time_of(found.start), start + time_of(found.end));
+        same.cloned().unwrap_or(Hole { start: from, end: to, cause: Cause::Stalled })
+    };
+    footage.holes.iter().map(hole).collect()
+}
+
+/// Removes files so that no power cut brings them back, before their rows go.
+fn remove_for_good(disk: &dyn Disk, paths: &[String]) -> std::io::Result<()> {
+    paths.iter().try_for_each(|path| disk.remove_file(path))?;
+    let folders: BTreeSet<&str> =
+        paths.iter().filter_map(|path| path.rsplit_once('/')).map(|(folder, _)| folder).collect();
+    folders.into_iter().try_for_each(|folder| sync_if_there(disk, folder))
+}
+
+/// Makes the names in a folder durable; a folder that is gone has none.
+pub fn sync_if_there(disk: &dyn Disk, folder: &str) -> std::io::Result<()> {
+    match disk.sync_folder(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match folder.rsplit_once('/') {
+            Some((above, _)) => sync_if_there(disk, above),
+            None => Ok(()),
+        },
+        outcome => outcome,
+    }
+}
+
+/// Stores why the run did not go on behind its newest segment, where that is complete and nothing told so: the process went
+/// down between the end of one file and the first fragment of the next.
+///
+/// # Errors
+/// The store failed.
+pub async fn name_end(store: &Store, segment: &Segment, cause: Cause) -> Result<(), StoreError> {
+    let Some(reason @ (EndReason::Rotated | EndReason::Parameters)) = segment.end_reason else {
+        return Ok(());
+    };
+    if segment.end_cause.is_some() {
+        return Ok(());
+    }
+    let params_no = store.write(EnsureParams { params: (*segment.params).clone() }).await?;
+    let op = PutSegment {
+        id: segment.id,
+        end: segment.end,
+        size_bytes: segment.size_bytes,
+        name_no: segment.name_no,
+        params_no,
+        dependent: segment.dependent,
+        seal: Some(Seal { reason, cause: Some(cause) }),
+        holes: segment.holes.clone(),
+        index: None,
+        created_at: segment.created_at,
+    };
+    store.write(op).await.map(|_outcome| ())
 }
 
 /// The path of a stored segment.
@@ -279,66 +410,6 @@ pub fn path_of(segment: &Segment) -> String {
 pub fn name_of(segment: &Segment) -> SegmentName {
     let number = u32::try_from(segment.name_no).unwrap_or(1);
     SegmentName::new(segment.stream.clone(), segment.id.start, number)
-}
-
-/// What a file holds after it was cut to whole fragments.
-struct Found {
-    index: FragmentIndex,
-    tracks: Option<SegmentTracks>,
-    wall_start: Option<WallTime>,
-    size: u64,
-    torn_bytes: u64,
-    starts_with_sync: bool,
-}
-
-impl Found {
-    fn end_of(&self, start: WallTime) -> WallTime {
-        let ticks = i64::try_from(self.index.end_ticks()).unwrap_or(0);
-        start + Micros::from_ticks(ticks, VIDEO_TIMESCALE)
-    }
-}
-
-/// Cuts a file behind its last whole fragment; `None` when it has none.
-fn mend(disk: &dyn Disk, path: &str) -> std::io::Result<Option<Found>> {
-    let file = match disk.open(path, FileAccess::Repair) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        outcome => outcome?,
-    };
-    let scan = match heldar_bmff::scan(&*file as &dyn DiskFile) {
-        Ok(scan) => scan,
-        Err(heldar_bmff::Error::Io(error)) => return Err(error),
-        Err(_) => return Ok(None),
-    };
-    let Ok(index) = FragmentIndex::of(&scan.table) else { return Ok(None) };
-    if index.entries().is_empty() {
-        return Ok(None);
-    }
-    let before = file.len()?;
-    let size = match &scan.tail {
-        Tail::Clean => before,
-        Tail::Sealed(range) => range.end,
-        Tail::Torn => {
-            file.set_len(scan.end)?;
-            file.sync_data()?;
-            scan.end
-        }
-    };
-    let starts_with_sync = index.entries().first().is_some_and(|entry| entry.sync);
-    let tracks = tracks_of(&scan);
-    let wall_start = scan.init.wall_start;
-    Ok(Some(Found { index, tracks, wall_start, size, torn_bytes: before - size, starts_with_sync }))
-}
-
-fn tracks_of(scan: &Scan) -> Option<SegmentTracks> {
-    let mut video = None;
-    let mut audio = None;
-    for track in scan.table.tracks() {
-        match track.params() {
-            params @ TrackParams::Video(_) => video = Some(Arc::new(params.clone())),
-            params @ TrackParams::Audio(_) => audio = Some(Arc::new(params.clone())),
-        }
-    }
-    Some(SegmentTracks { video: video?, audio })
 }
 
 /// Names of a stream's files in the day folders from `day` on, oldest first.

@@ -20,6 +20,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::live_index::LiveIndex;
 
+/// How often the patience for a session's first picture is doubled at most.
+const LONGER_WAITS: u32 = 3;
+
 /// What a stream's task is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamSettings {
@@ -143,6 +146,15 @@ pub struct StreamTask {
     backoff: Backoff,
     group: Arc<retina::client::SessionGroup>,
     orders: Vec<Order>,
+    /// Sessions in a row that have not brought a picture.
+    waited_in_vain: u32,
+}
+
+/// What a session has shown so far.
+struct Shown {
+    params: Option<Arc<TrackParams>>,
+    /// When a picture came last, or when the session began.
+    last_picture: Instant,
 }
 
 /// Why a session is over.
@@ -188,6 +200,7 @@ impl StreamTask {
             backoff: Backoff::default(),
             group,
             orders: Vec::new(),
+            waited_in_vain: 0,
         }
     }
 
@@ -272,7 +285,7 @@ impl StreamTask {
     }
 
     async fn stream(&mut self, mut session: RtspSession, settings: &StreamSettings) -> RunEnd {
-        let mut assembler = match Assembler::new(&session, self.shared.clock) {
+        let mut assembler = match Assembler::new(&session, self.shared.clock, self.recorder.floor()) {
             Ok(assembler) => assembler,
             Err(error) => return RunEnd::lost(error),
         };
@@ -297,10 +310,25 @@ impl StreamTask {
         self.recorder.configure(settings.recorder);
         self.recorder.set_wanted(settings.record);
         self.recorder.run_started(audio, assembler.silence());
+        let mut shown = Shown { params: None, last_picture: Instant::now() };
+        let end = self.follow(&mut session, &mut assembler, settings, &mut shown).await;
+        self.take(assembler.finish(), &mut shown);
+        end
+    }
+
+    /// Takes what a session yields until it is over.
+    async fn follow(
+        &mut self,
+        session: &mut RtspSession,
+        assembler: &mut Assembler,
+        settings: &StreamSettings,
+        shown: &mut Shown,
+    ) -> RunEnd {
         let mut current = settings.clone();
-        let mut params: Option<Arc<TrackParams>> = None;
-        let mut last_picture = Instant::now();
-        let stall = sleep(current.stall);
+        // Some cameras send nothing before their next sync sample: whoever was too impatient waits longer the next time.
+        let mut patience = current.stall * (1 << self.waited_in_vain.min(LONGER_WAITS));
+        self.waited_in_vain += 1;
+        let stall = sleep(patience);
         tokio::pin!(stall);
         loop {
             tokio::select! {
@@ -310,25 +338,23 @@ impl StreamTask {
                         Ok(item) => item,
                         Err(error) => return RunEnd::lost(error),
                     };
-                    let units = match self.assemble(&mut assembler, item) {
-                        Ok(units) => units,
-                        Err(end) => return end,
-                    };
-                    for unit in units {
-                        if unit.track == TrackKind::Video {
-                            last_picture = Instant::now();
-                            if params.as_ref().is_none_or(|p| !Arc::ptr_eq(p, &unit.params)) {
-                                params = Some(unit.params.clone());
-                                self.report(StreamReport::Params(unit.params.clone()));
-                            }
+                    // Also one that cannot be recorded yet: whether the camera sends is what counts here.
+                    if matches!(item, Item::Video { .. }) {
+                        shown.last_picture = Instant::now();
+                        if std::mem::take(&mut self.waited_in_vain) > 0 {
+                            patience = current.stall;
+                            stall.as_mut().reset(shown.last_picture + patience);
                         }
-                        self.hand_on(unit);
+                    }
+                    match self.assemble(assembler, item) {
+                        Ok(units) => self.take(units, shown),
+                        Err(end) => return end,
                     }
                 }
                 () = &mut stall => {
-                    let due = last_picture + current.stall;
+                    let due = shown.last_picture + patience;
                     if due <= Instant::now() {
-                        let text = format!("no picture for {} s", current.stall.as_secs());
+                        let text = format!("no picture for {} s", patience.as_secs());
                         return RunEnd::lost(SessionError::new(ReasonClass::Stalled, text));
                     }
                     stall.as_mut().reset(due);
@@ -346,6 +372,17 @@ impl StreamTask {
                     current = now;
                 }
             }
+        }
+    }
+
+    fn take(&mut self, units: Vec<AccessUnit>, shown: &mut Shown) {
+        for unit in units {
+            let known = shown.params.as_ref().is_some_and(|params| Arc::ptr_eq(params, &unit.params));
+            if unit.track == TrackKind::Video && !known {
+                shown.params = Some(unit.params.clone());
+                self.report(StreamReport::Params(unit.params.clone()));
+            }
+            self.hand_on(unit);
         }
     }
 
@@ -387,34 +424,46 @@ impl StreamTask {
         self.carry_out();
     }
 
-    /// Hands the recorder's orders to the writer, and the writer's faults to the recorder.
     fn carry_out(&mut self) {
-        for (key, kind) in self.shared.live.take_faults(|key| self.muxer.serial_of(key).is_some()) {
-            if let Some(serial) = self.muxer.serial_of(key) {
-                tracing::warn!(stream = %self.stream, fault = kind.describe(), "a segment ended early");
-                self.recorder.failed(serial);
-                self.muxer.forget(serial, &self.shared.writer);
-            }
-        }
-        while !self.orders.is_empty() {
-            for order in std::mem::take(&mut self.orders) {
-                let Err(not_taken) = self.muxer.submit(order, &self.shared.writer) else { continue };
-                match &not_taken.why {
-                    NotTakenWhy::QueueFull => {
-                        tracing::warn!(stream = %self.stream, "the recording storage is too slow: dropping to the next sync sample");
-                    }
-                    NotTakenWhy::Layout(error) => {
-                        tracing::warn!(stream = %self.stream, %error, "a fragment cannot be stored");
-                    }
-                }
-                self.recorder.refused(not_taken.serial, not_taken.end, &mut self.orders);
-            }
-        }
+        let Shared { live, writer, .. } = &self.shared;
+        carry_out(&mut self.recorder, &mut self.muxer, &mut self.orders, live, writer);
     }
 
     fn report(&self, report: StreamReport) {
         if self.shared.reports.send((self.stream.clone(), report)).is_err() {
             tracing::debug!(stream = %self.stream, "nobody listens to reports");
+        }
+    }
+}
+
+/// Hands the recorder's orders to the writer, and the writer's faults to the recorder.
+pub fn carry_out(
+    recorder: &mut Recorder,
+    muxer: &mut Muxer,
+    orders: &mut Vec<Order>,
+    live: &LiveIndex,
+    writer: &SegmentWriter<Tag>,
+) {
+    for (key, kind) in live.take_faults(|key| muxer.serial_of(key).is_some()) {
+        if let Some(serial) = muxer.serial_of(key) {
+            tracing::warn!(stream = %muxer.stream(), fault = kind.describe(), "a segment ended early");
+            live.never_begun(key, muxer.stream(), kind);
+            recorder.failed(serial);
+            muxer.forget(serial, writer);
+        }
+    }
+    while !orders.is_empty() {
+        for order in std::mem::take(orders) {
+            let Err(not_taken) = muxer.submit(order, writer) else { continue };
+            match &not_taken.why {
+                NotTakenWhy::QueueFull => {
+                    tracing::warn!(stream = %muxer.stream(), "the recording storage is too slow: dropping to the next sync sample");
+                }
+                NotTakenWhy::Layout(error) => {
+                    tracing::warn!(stream = %muxer.stream(), %error, "a fragment cannot be stored");
+                }
+            }
+            recorder.refused(not_taken.serial, not_taken.end, orders);
         }
     }
 }

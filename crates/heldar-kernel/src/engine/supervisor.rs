@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heldar_base::{
-    CameraId, Cause, Clock as _, Micros, NotWanted, PublicId, ReasonClass, StreamId, WallTime,
+    CameraId, Cause, Clock, EndReason, Micros, NotWanted, PublicId, ReasonClass, StreamId, WallTime,
 };
 use heldar_disk::FaultKind;
-use heldar_ingest::{SystemClock, TransportUsed};
+use heldar_ingest::TransportUsed;
 use heldar_media::TrackParams;
 use heldar_recorder::{
     CameraState, HoleChange, HoleTracker, Now, StatusConfig, StatusEvent, StatusMachine, Trouble,
@@ -114,21 +114,25 @@ struct Watch {
     figures: Option<Arc<StreamFigures>>,
     measured: Option<(Now, u64, u64)>,
     persist_due: bool,
+    /// Time in holes over the threshold, by cause.
+    missing: BTreeMap<Cause, Micros>,
+    /// Up to where the gap that is open has been counted.
+    counted_to: Option<WallTime>,
 }
 
 /// All cameras' watches.
 pub struct Supervisor {
     cameras: Mutex<BTreeMap<CameraId, Watch>>,
     journal: Arc<Journal>,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     /// Longest time that footage is on its way to the disk while all is well.
     fragment: Micros,
 }
 
 impl Supervisor {
     /// No cameras yet.
-    pub fn new(journal: Arc<Journal>, clock: SystemClock, fragment: Micros) -> Self {
-        Supervisor { cameras: Mutex::default(), journal, clock, fragment }
+    pub fn new(journal: Arc<Journal>, clock: impl Clock, fragment: Micros) -> Self {
+        Supervisor { cameras: Mutex::default(), journal, clock: Arc::new(clock), fragment }
     }
 
     fn cameras(&self) -> MutexGuard<'_, BTreeMap<CameraId, Watch>> {
@@ -185,6 +189,9 @@ impl Supervisor {
             figures: None,
             measured: None,
             persist_due: false,
+            missing: BTreeMap::new(),
+            // What lies before was counted by an earlier process.
+            counted_to: open.map(|_| now.wall),
         };
         cameras.insert(camera.clone(), watch);
     }
@@ -231,8 +238,21 @@ impl Supervisor {
                 watch.view.next_attempt_at = None;
             }
             StreamReport::Streaming { transport, left_out, audio } => {
-                for track in left_out.iter().filter(|t| t.media == "audio") {
+                // Once per episode: a camera that reconnects is no news.
+                let is_new = audio == AudioOutcome::Unsupported && watch.view.audio != audio;
+                for track in left_out.iter().filter(|t| t.media == "audio" && is_new) {
                     tracing::info!(%stream, encoding = track.encoding, "an audio track is not carried");
+                    let payload = json!({
+                        "media": track.media,
+                        "encoding": track.encoding,
+                        "reason_class": ReasonClass::Codec,
+                    });
+                    self.journal.raise(
+                        Some(stream.camera.clone()),
+                        "track_left_out",
+                        Severity::Warning,
+                        payload,
+                    );
                 }
                 watch.machine.streaming(now);
                 let view = &mut watch.view;
@@ -244,7 +264,7 @@ impl Supervisor {
                 watch.holes.cause(now.wall, Cause::Starting);
             }
             StreamReport::Params(params) => watch.view.params = Some(params),
-            StreamReport::Ended { error, reason: _, retry_in } => {
+            StreamReport::Ended { error, reason, retry_in } => {
                 if watch.view.session == SessionPhase::Streaming {
                     watch.view.reconnect_count += 1;
                     watch.persist_due = true;
@@ -252,7 +272,11 @@ impl Supervisor {
                 watch.view.session = SessionPhase::Backoff;
                 watch.view.connected_since = None;
                 watch.view.next_attempt_at = retry_in.map(|delay| now.wall + delay);
-                watch.holes.cause(now.wall, Cause::from(error.class));
+                let cause = Cause::from(error.class);
+                match reason {
+                    EndReason::Clock => watch.holes.all_of_it(cause),
+                    _ => watch.holes.cause(now.wall, cause),
+                }
                 let event = watch.machine.ended(now, Trouble { class: error.class, detail: error.detail });
                 self.event(&stream.camera, event);
             }
@@ -297,7 +321,6 @@ impl Supervisor {
                 }
             }
             FootageNote::Fault { stream, kind } => {
-                let Some(stream) = stream else { return };
                 let Some(watch) = cameras.get_mut(&stream.camera).filter(|w| w.stream == stream) else {
                     return;
                 };
@@ -322,6 +345,7 @@ impl Supervisor {
             let slack = watch.slack(self.fragment);
             let change = watch.holes.tick(now.wall, slack);
             self.hole(camera, watch, change, now);
+            watch.count_missing(now.wall);
             let event = watch.machine.tick(now);
             self.event(camera, event);
             watch.measure(now);
@@ -348,9 +372,29 @@ impl Supervisor {
         self.cameras().iter().map(|(camera, watch)| (camera.clone(), watch.view.clone())).collect()
     }
 
+    /// Time that every camera has missed in holes over the threshold since the server started, by cause.
+    pub fn missing(&self) -> Vec<(CameraId, Cause, Micros)> {
+        let cameras = self.cameras();
+        let all = cameras.iter().flat_map(|(camera, watch)| {
+            watch.missing.iter().map(|(cause, time)| (camera.clone(), *cause, *time))
+        });
+        all.collect()
+    }
+
+    /// The stream of a camera that is supervised.
+    pub fn stream(&self, camera: &CameraId) -> Option<StreamId> {
+        self.cameras().get(camera).map(|watch| watch.stream.clone())
+    }
+
     /// The gap that is open now.
     pub fn open_gap(&self, camera: &CameraId) -> Option<Gap> {
         self.cameras().get(camera).and_then(|watch| watch.gap.clone())
+    }
+
+    /// A hole that goes on and has no gap yet: its first instant and why.
+    pub fn pending_hole(&self, camera: &CameraId) -> Option<(WallTime, Cause)> {
+        let now = self.clock.wall();
+        self.cameras().get(camera).and_then(|watch| watch.holes.pending(now))
     }
 
     fn event(&self, camera: &CameraId, event: Option<StatusEvent>) {
@@ -383,10 +427,19 @@ impl Supervisor {
             None => {}
             Some(HoleChange::Opened { start, cause }) => {
                 let gap = new_gap(camera, start, now.wall, cause, watch.machine.trouble());
+                watch.counted_to = Some(start);
                 watch.gap = Some(gap.clone());
                 self.journal.push(Entry::Gap(gap));
             }
+            Some(HoleChange::Renamed { cause }) => {
+                if let Some(gap) = &mut watch.gap {
+                    gap.cause = cause;
+                    gap.detail = watch.machine.trouble().map(|trouble| trouble.detail.clone());
+                    self.journal.push(Entry::Gap(gap.clone()));
+                }
+            }
             Some(HoleChange::Withdrawn { .. }) => {
+                watch.counted_to = None;
                 if let Some(gap) = watch.gap.take() {
                     self.journal.push(Entry::RemoveGap(gap.id));
                 }
@@ -399,6 +452,8 @@ impl Supervisor {
                 gap.end = end;
                 gap.cause = cause;
                 gap.open = false;
+                let from = watch.counted_to.take().unwrap_or(start);
+                *watch.missing.entry(cause).or_default() += (end - from).max(Micros::ZERO);
                 let payload = json!({
                     "gap_seconds": (end - start).0 / 1_000_000,
                     "prev_end": start,
@@ -474,6 +529,16 @@ impl Watch {
             }
             Some(_) => {}
             None => self.measured = Some((now, pictures, bytes)),
+        }
+    }
+
+    /// Counts the gap that is open up to now, under the cause that its row has.
+    fn count_missing(&mut self, now: WallTime) {
+        if let (Some(from), Some(gap)) = (self.counted_to, &self.gap)
+            && now > from
+        {
+            *self.missing.entry(gap.cause).or_default() += now - from;
+            self.counted_to = Some(now);
         }
     }
 

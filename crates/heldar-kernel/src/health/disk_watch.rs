@@ -17,6 +17,8 @@ pub struct DiskWatch {
     syncs: std::sync::Arc<Histogram>,
     /// When the newest write failed, µs of monotonic time; negative after one that succeeded.
     failed_us: AtomicI64,
+    /// When the newest write succeeded; negative before the first.
+    wrote_us: AtomicI64,
 }
 
 impl DiskWatch {
@@ -27,6 +29,7 @@ impl DiskWatch {
             writes: histogram("heldar_recorder_write_seconds", "Time of one write of a fragment."),
             syncs: histogram("heldar_recorder_sync_seconds", "Time of one sync of a segment file."),
             failed_us: AtomicI64::new(-1),
+            wrote_us: AtomicI64::new(-1),
         }
     }
 
@@ -36,12 +39,19 @@ impl DiskWatch {
             Completion::Begun { took, .. } | Completion::Written { took, .. } => {
                 self.writes.observe(took.as_secs_f64());
                 self.failed_us.store(-1, Ordering::Relaxed);
+                self.wrote_us.store(now.0.max(0), Ordering::Relaxed);
             }
             Completion::Synced { took, .. } | Completion::Sealed { took, .. } => {
                 self.syncs.observe(took.as_secs_f64());
             }
             Completion::Failed { .. } => self.failed_us.store(now.0.max(0), Ordering::Relaxed),
         }
+    }
+
+    /// True when a write has succeeded lately and none has failed since.
+    pub fn has_written(&self, now: MonoTime, lately: Micros) -> bool {
+        let wrote = self.wrote_us.load(Ordering::Relaxed);
+        wrote >= 0 && now - MonoTime(wrote) <= lately && !self.has_failed(now)
     }
 
     /// True when the newest write failed and that is no old story.
@@ -67,11 +77,16 @@ mod tests {
         let fault = || DiskFault::from(io::Error::from(io::ErrorKind::StorageFull));
         let failed = || Completion::<()>::Failed { key, end: 0, fault: fault() };
         assert!(!watch.has_failed(at(0)));
+        assert!(!watch.has_written(at(0), Micros::from_secs(5)));
         watch.completed(at(1), &failed());
         assert!(watch.has_failed(at(30)));
         assert!(!watch.has_failed(at(62)));
         watch.completed(at(70), &failed());
         watch.completed(at(71), &Completion::Written { key, end: 9, tag: (), took: Micros(5) });
         assert!(!watch.has_failed(at(72)));
+        assert!(watch.has_written(at(76), Micros::from_secs(5)));
+        assert!(!watch.has_written(at(77), Micros::from_secs(5)));
+        watch.completed(at(76), &failed());
+        assert!(!watch.has_written(at(76), Micros::from_secs(5)));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heldar_base::{CameraId, Clock as _, Micros, Scope, WallTime};
+use heldar_base::{CameraId, Cause, Clock as _, Micros, Scope, WallTime};
 use heldar_disk::DiskSpace;
 use heldar_http::metrics::{Counter, Family, Gauge, Registry};
 use heldar_recorder::CameraState;
@@ -45,11 +45,16 @@ pub(super) struct Meters {
     stream_pictures: Counters<2>,
     stream_lost: Counters<2>,
     stream_age: Gauges<2>,
+    pub(super) stream_ends: Counters<2>,
+    missing: Counters<2>,
+    stream_restarts: Arc<Counter>,
     recorder_bytes: Arc<Counter>,
     recorder_fragments: Arc<Counter>,
     recorder_queue: Arc<Gauge>,
     store_up: Arc<Gauge>,
     store_bytes: Gauges<0>,
+    store_wal: Gauges<0>,
+    store_queue: Arc<Gauge>,
     cpu: Arc<Counter>,
     resident: Gauges<0>,
     fds: Gauges<0>,
@@ -58,7 +63,7 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    pub(super) fn new(r: &Registry) -> Self {
+    pub(super) fn new(r: &Registry, restarts: &Family<Counter, 1>) -> Self {
         r.gauges("heldar_build_info", "The running version.", ["version"])
             .with([env!("CARGO_PKG_VERSION")])
             .set(1.0);
@@ -106,11 +111,24 @@ impl Meters {
                 "Time since the newest picture.",
                 ["camera", "stream"],
             ),
+            stream_ends: r.counters(
+                "heldar_stream_ends_total",
+                "Sessions that ended or were not obtained.",
+                ["camera", "reason"],
+            ),
+            missing: r.counters(
+                "heldar_recorder_missing_seconds_total",
+                "Wanted time without footage, in holes over 3 s.",
+                ["camera", "cause"],
+            ),
+            stream_restarts: restarts.with(["stream"]),
             recorder_bytes: r.counter("heldar_recorder_bytes_total", "Bytes written to segment files."),
             recorder_fragments: r.counter("heldar_recorder_fragments_total", "Fragments written."),
             recorder_queue: r.gauge("heldar_recorder_queue", "Bytes that wait to be written."),
             store_up: r.gauge("heldar_store_up", "1 while the store commits."),
             store_bytes: r.gauges("heldar_store_bytes", "Bytes in use by the database.", []),
+            store_wal: r.gauges("heldar_store_wal_bytes", "Bytes of the write-ahead log (SQLite).", []),
+            store_queue: r.gauge("heldar_store_write_queue", "Writes that wait for their commit."),
             cpu: r.counter("process_cpu_seconds_total", "CPU time of the process."),
             resident: r.gauges("process_resident_memory_bytes", "Resident memory of the process.", []),
             fds: r.gauges("process_open_fds", "Open file descriptors of the process.", []),
@@ -125,6 +143,8 @@ impl Meters {
         let now = kernel.clock.wall();
         self.cameras(now, &kernel.supervisor.views());
         self.streams(now, kernel);
+        self.missing(&kernel.supervisor.missing());
+        self.stream_restarts.raise_to(kernel.ingest.restarts() as f64);
         self.stored(kernel);
         self.process(kernel);
         let stats = kernel.writer.stats();
@@ -141,6 +161,8 @@ impl Meters {
         self.up.retain(|[camera, state]| known(camera).is_some_and(|view| view.state.as_str() == state));
         self.state.retain(|[camera, _]| known(camera).is_some());
         self.recording.retain(|[camera]| known(camera).is_some());
+        self.stream_ends.retain(|[camera, _]| known(camera).is_some());
+        self.missing.retain(|[camera, _]| known(camera).is_some());
         self.reconnects.retain(|[camera]| known(camera).is_some());
         self.segments_written.retain(|[camera]| known(camera).is_some());
         self.bitrate.retain(|[camera]| known(camera).is_some_and(|view| view.bitrate_kbps.is_some()));
@@ -165,6 +187,12 @@ impl Meters {
         }
         if let Some(at) = view.last_segment_at {
             self.last_segment_age.with([camera]).set((now - at).max(Micros::ZERO).as_secs_f64());
+        }
+    }
+
+    fn missing(&self, missing: &[(CameraId, Cause, Micros)]) {
+        for (camera, cause, missing) in missing {
+            self.missing.with([camera.as_str(), cause.as_str()]).raise_to(missing.as_secs_f64());
         }
     }
 
@@ -199,6 +227,8 @@ impl Meters {
         self.segments.set(sums.segments as f64);
         self.bytes.set(sums.bytes as f64);
         show(&self.store_bytes, totals.size.map(|size| size.used_bytes as f64));
+        show(&self.store_wal, kernel.health.log_bytes().map(|bytes| bytes as f64));
+        self.store_queue.set(kernel.store.queued_writes() as f64);
         let space = kernel.health.space();
         show(&self.disk_total, space.map(|space| space.total as f64));
         show(&self.disk_free, space.map(|space| space.free as f64));

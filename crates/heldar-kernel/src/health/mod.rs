@@ -10,17 +10,18 @@ mod gauges;
 mod logs;
 mod process;
 mod readiness;
+mod store_watch;
 pub mod tasks;
 mod totals;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use heldar_base::{Clock as _, Scope};
+use heldar_base::{CameraId, Clock as _, Micros, ReasonClass, Scope};
 use heldar_disk::DiskSpace;
 use heldar_http::metrics::{Counter, Family, Registry};
 use heldar_recorder::Now;
-use heldar_store::Store;
 use tokio::time::MissedTickBehavior;
 
 use crate::kernel::Kernel;
@@ -32,11 +33,16 @@ pub use disk_watch::DiskWatch;
 pub use gate::DiskGate;
 pub use gauges::used_percent;
 pub use logs::{LogLine, LogRing};
+pub use store_watch::StoreWatch;
 pub use readiness::{Readiness, Verdict, is_wanted};
-pub use totals::{Oldest, Sums, Totals};
+pub use totals::{Oldest, Sums, Totals, log_bytes};
 
 /// Time between checks (auth-system.md 6), and how long one may take.
 const CHECK: Duration = Duration::from_secs(5);
+/// What the recorder wrote within this time says as much as a check.
+const LATELY: Micros = Micros::from_secs(4);
+/// Checks after which the recordings folder is looked at although the recorder writes: open files outlive their folder.
+const FOLDER_CHECKS: u32 = 3;
 
 /// Health of one server.
 pub struct Health {
@@ -50,6 +56,8 @@ pub struct Health {
     readiness: RwLock<Readiness>,
     totals: RwLock<Arc<Totals>>,
     space: RwLock<Option<DiskSpace>>,
+    log_bytes: RwLock<Option<u64>>,
+    disk_checks: AtomicU32,
 }
 
 impl Health {
@@ -59,13 +67,15 @@ impl Health {
             registry.counters("heldar_task_restarts_total", "Background tasks started again.", ["task"]);
         Health {
             gate: DiskGate::default(),
+            meters: Meters::new(registry, &restarts),
             restarts,
             watch,
-            meters: Meters::new(registry),
             configuration: OnceLock::new(),
             readiness: RwLock::new(Readiness::JUST_STARTED),
             totals: RwLock::default(),
             space: RwLock::default(),
+            log_bytes: RwLock::default(),
+            disk_checks: AtomicU32::new(0),
         }
     }
 
@@ -96,6 +106,16 @@ impl Health {
         *self.space.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Size of SQLite's write-ahead log at the last check.
+    pub fn log_bytes(&self) -> Option<u64> {
+        *self.log_bytes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session of a camera ended, or was not obtained.
+    pub fn stream_ended(&self, camera: &CameraId, class: ReasonClass) {
+        self.meters.stream_ends.with([camera.as_str(), class.as_str()]).inc();
+    }
+
     /// Brings the metrics up to date.
     pub fn scrape(&self, kernel: &Kernel) {
         self.meters.scrape(kernel);
@@ -122,14 +142,14 @@ impl Health {
     }
 
     async fn check(&self, kernel: &Kernel, since: &mut WantedSince) {
-        let (store, disk) = tokio::join!(probe_store(&kernel.store), self.probe_disk(kernel));
+        let (store, disk) = tokio::join!(probe_store(kernel), self.probe_disk(kernel));
         let now = Now { mono: kernel.clock.mono(), wall: kernel.clock.wall() };
         let views = kernel.supervisor.views();
         since.update(now, &views);
         let recording_percent = since.recording_percent(now, &views);
         let settings = &kernel.settings;
         let recorder = if settings.recorder.enabled {
-            readiness::recorder(now, settings.recorder.stall, &views)
+            readiness::recorder(now, kernel.ingest.heartbeat(), &views)
         } else {
             Verdict::Off
         };
@@ -143,13 +163,28 @@ impl Health {
             }
         }
         *self.readiness.write().unwrap_or_else(PoisonError::into_inner) = found;
+        let log_bytes = log_bytes(&kernel.settings.database.target).await;
+        *self.log_bytes.write().unwrap_or_else(PoisonError::into_inner) = log_bytes;
         self.fresh_space(kernel).await;
         if store == Verdict::Ok {
             self.fresh_totals(kernel).await;
         }
     }
 
+    /// False while the newest write failed or the last check of the recordings folder did.
+    pub fn disk_is_well(&self, kernel: &Kernel) -> bool {
+        self.readiness().disk != Verdict::Failed && !self.watch.has_failed(kernel.clock.mono())
+    }
+
     async fn probe_disk(&self, kernel: &Kernel) -> Verdict {
+        let number = self.disk_checks.fetch_add(1, Ordering::Relaxed);
+        let is_well = self.readiness().disk == Verdict::Ok;
+        if is_well
+            && !number.is_multiple_of(FOLDER_CHECKS)
+            && self.watch.has_written(kernel.clock.mono(), LATELY)
+        {
+            return Verdict::Ok;
+        }
         let disk = kernel.disk.clone();
         let probed = self.gate.ask(move || disk.probe()).await;
         match probed {
@@ -159,8 +194,13 @@ impl Health {
     }
 }
 
-/// A read, and a commit of nothing: the store is there, takes writes, and is still ours.
-async fn probe_store(store: &Store) -> Verdict {
+/// A read, and a commit of nothing: the store is there, takes writes, and is still ours. Rows that were committed lately
+/// show the same and cost nothing.
+async fn probe_store(kernel: &Kernel) -> Verdict {
+    if kernel.indexer.has_committed(LATELY) {
+        return Verdict::Ok;
+    }
+    let store = &kernel.store;
     let probe = async {
         store.settings(&Scope::All).await?;
         store.write_all(Vec::new()).await

@@ -8,7 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heldar_base::{Scope, StreamId, WallTime};
+use heldar_config::DatabaseTarget;
 use heldar_store::{Store, StoreError, StoreSize, Stream, WriteRate};
+
+/// Size of SQLite's write-ahead log, 0 while there is none; `None` on PostgreSQL.
+pub async fn log_bytes(database: &DatabaseTarget) -> Option<u64> {
+    let DatabaseTarget::Sqlite(path) = database else { return None };
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    let size = tokio::task::spawn_blocking(move || std::fs::metadata(log).map_or(0, |log| log.len()));
+    size.await.ok()
+}
 
 /// Totals of all streams.
 #[derive(Clone, Debug, Default)]

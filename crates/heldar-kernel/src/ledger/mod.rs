@@ -10,7 +10,7 @@
 mod lists;
 mod spans;
 
-use heldar_base::{CameraId, Micros, Scope, StreamId, StreamKind, WallTime};
+use heldar_base::{CameraId, Cause, Micros, Scope, StreamId, StreamKind, WallTime};
 use heldar_store::{Camera, Gap, GapCursor, GapFilter, GapOrder, StoreError, TimeRange};
 use heldar_timeline::{GapRow, Ledger, WantedChange};
 
@@ -108,6 +108,16 @@ impl Kernel {
         if scope.covers(camera) { self.supervisor.open_gap(camera) } else { None }
     }
 
+    /// A hole that goes on in the stream that is supervised, and is too young for a row.
+    fn pending_hole(&self, scope: &Scope, stream: &StreamId) -> Option<(WallTime, Cause)> {
+        let supervised = self.supervisor.stream(&stream.camera).is_some_and(|of| of == *stream);
+        if supervised && scope.covers(&stream.camera) {
+            self.supervisor.pending_hole(&stream.camera)
+        } else {
+            None
+        }
+    }
+
     async fn add_gaps(
         &self,
         ledger: &mut Ledger,
@@ -131,6 +141,8 @@ impl Kernel {
         }
         if let Some(open) = open {
             ledger.gap(row_of(&open));
+        } else if let Some((start, cause)) = self.pending_hole(scope, stream) {
+            ledger.gap(GapRow { start, end: None, cause });
         }
         Ok(())
     }

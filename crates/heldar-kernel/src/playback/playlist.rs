@@ -95,7 +95,8 @@ pub fn playlist(window: PlaylistWindow, items: &[HlsItem]) -> Option<String> {
                 text.push_str("#EXT-X-DISCONTINUITY\n");
             }
             let init = item.index.entries().first().map_or(0, |entry| entry.offset);
-            let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{}\",BYTERANGE=\"{init}@0\"", item.url);
+            let uri = based(item, window);
+            let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{uri}\",BYTERANGE=\"{init}@0\"");
             file = Some(line.file);
         } else if line.after_gap {
             text.push_str("#EXT-X-DISCONTINUITY\n");
@@ -157,14 +158,19 @@ fn lines(window: PlaylistWindow, items: &[HlsItem]) -> Vec<Line> {
                 let hole =
                     item.holes.iter().find(|hole| hole.end <= end && hole.start >= begin && hole.end == end);
                 let wall = Interval::new(begin, hole.map_or(end, |hole| hole.start));
-                let base = (item.start - window.origin).to_ticks(VIDEO_TIMESCALE).max(0);
-                let uri = format!("{}?base={base}", item.url);
+                let uri = based(item, window);
                 let range = Some((bytes.start, bytes.end - bytes.start));
                 push(&mut lines, Line { wall, uri, range, sync: first.sync, file, after_gap: false });
             }
         }
     }
     lines
+}
+
+/// The URL under which a file is part of the session.
+fn based(item: &HlsItem, window: PlaylistWindow) -> String {
+    let base = (item.start - window.origin).to_ticks(VIDEO_TIMESCALE).max(0);
+    format!("{}?base={base}", item.url)
 }
 
 fn push(lines: &mut Vec<Line>, mut line: Line) {
@@ -254,7 +260,10 @@ mod tests {
         assert_eq!(tags(&text, "#EXTINF:"), ["4.000000,", "4.000000,"]);
         assert_eq!(tags(&text, "#EXT-X-BYTERANGE:"), ["4000@4700", "4000@8700"]);
         assert_eq!(tags(&text, "#EXT-X-START:TIME-OFFSET="), ["1.000000,PRECISE=YES"]);
-        assert_eq!(tags(&text, "#EXT-X-MAP:"), ["URI=\"/media/recordings/gate/0.mp4\",BYTERANGE=\"700@0\""]);
+        assert_eq!(
+            tags(&text, "#EXT-X-MAP:"),
+            ["URI=\"/media/recordings/gate/0.mp4?base=0\",BYTERANGE=\"700@0\""]
+        );
         assert!(text.ends_with("#EXT-X-ENDLIST\n") && text.contains("0.mp4?base=0\n"));
     }
 

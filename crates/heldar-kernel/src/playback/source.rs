@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use heldar_bmff::{FragmentIndex, Source, TrackEntry, VirtualFile, shift_decode_times};
+use heldar_bmff::{FragmentIndex, InitInfo, Source, TrackEntry, VirtualFile, hide_edits, shift_decode_times};
 use heldar_disk::{Disk, DiskFile, FileAccess};
 use heldar_http::ByteSource;
 
@@ -39,6 +39,8 @@ struct Shift {
     base_ticks: u64,
     index: FragmentIndex,
     tracks: Vec<TrackEntry>,
+    /// The init segment without edit lists.
+    init: Vec<u8>,
     /// The `moof` that was shifted last, by fragment.
     newest: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
 }
@@ -49,24 +51,28 @@ impl SegmentSource {
         SegmentSource { file, shift: None }
     }
 
-    /// The file with `base_ticks` (1/90000 s) added to every decode time.
-    pub fn shifted(
-        file: Arc<dyn DiskFile>,
-        base_ticks: u64,
-        index: FragmentIndex,
-        tracks: Vec<TrackEntry>,
-    ) -> Self {
-        if base_ticks == 0 {
-            return SegmentSource::plain(file);
-        }
-        let shift = Shift { base_ticks, index, tracks, newest: Mutex::new(None) };
-        SegmentSource { file, shift: Some(Arc::new(shift)) }
+    /// The file as a part of a session, with `base_ticks` (1/90000 s) added to every decode time. Blocks.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is none of ours.
+    pub fn shifted(file: Arc<dyn DiskFile>, base_ticks: u64, index: FragmentIndex) -> io::Result<Self> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let InitInfo { len, tracks, .. } = InitInfo::read(&*file).map_err(invalid)?;
+        // Bounded by what `InitInfo` believes.
+        let mut init = read_exact(&*file, 0, usize::try_from(len).unwrap_or(0))?;
+        hide_edits(&mut init).map_err(invalid)?;
+        let shift = Shift { base_ticks, index, tracks, init, newest: Mutex::new(None) };
+        Ok(SegmentSource { file, shift: Some(Arc::new(shift)) })
     }
 
     fn read_now(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let mut bytes = read_exact(&*self.file, offset, len)?;
         let Some(shift) = &self.shift else { return Ok(bytes.into()) };
         let end = offset + bytes.len() as u64;
+        if let Some(init) = usize::try_from(offset).ok().and_then(|at| shift.init.get(at..)) {
+            let len = init.len().min(bytes.len());
+            bytes[..len].copy_from_slice(&init[..len]);
+        }
         let entries = shift.index.entries();
         let first = entries.partition_point(|entry| entry.offset <= offset).saturating_sub(1);
         for (number, entry) in

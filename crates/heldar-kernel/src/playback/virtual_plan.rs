@@ -23,7 +23,7 @@ pub struct Plan {
     pub file: Arc<VirtualFile>,
     /// Paths of the recorded files, by number.
     pub paths: Arc<Vec<String>>,
-    /// What tells two plans apart: equal footage and window give equal tags.
+    /// What tells two plans apart: equal bytes have equal tags, also while more is being recorded behind the window.
     pub tag: String,
     /// Segments that it shows.
     pub segment_count: usize,
@@ -103,8 +103,7 @@ impl Kernel {
                 Err(error) => tracing::warn!(segment = %segment.id, %error, "left out of playback"),
             }
         }
-        let tag = short_hash(&key);
-        let built = tokio::task::spawn_blocking(move || build(window, usable, tag, complete)).await;
+        let built = tokio::task::spawn_blocking(move || build(window, usable, complete)).await;
         let plan = built.unwrap_or(Err(PlanError::NoFootage))?;
         self.plans.put(key, plan.clone());
         Ok(plan)
@@ -130,12 +129,7 @@ impl Kernel {
     }
 }
 
-fn build(
-    window: Window,
-    usable: Vec<(SegmentInfo, SampleTable)>,
-    tag: String,
-    complete: bool,
-) -> Result<Plan, PlanError> {
+fn build(window: Window, usable: Vec<(SegmentInfo, SampleTable)>, complete: bool) -> Result<Plan, PlanError> {
     let mut parts = Vec::with_capacity(usable.len());
     let mut end = None;
     for (number, (segment, table)) in usable.iter().enumerate() {
@@ -156,8 +150,10 @@ fn build(
     };
     let mut shown: Vec<usize> = file.parts().iter().map(|part| part.part).collect();
     shown.dedup();
+    let paths: Vec<String> = usable.iter().map(|(segment, _)| segment.name.relative_path()).collect();
+    let tag = tag(&file, &paths);
     Ok(Plan {
-        paths: Arc::new(usable.iter().map(|(segment, _)| segment.name.relative_path()).collect()),
+        paths: Arc::new(paths),
         segments: usable.iter().map(|(segment, _)| segment.id).collect(),
         segment_count: shown.len(),
         file: Arc::new(file),
@@ -175,6 +171,15 @@ fn key(stream: &StreamId, window: Window, segments: &[SegmentInfo]) -> String {
     key
 }
 
-fn short_hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// A hash of all that decides on the bytes: recorded files are never changed, only added to.
+fn tag(file: &VirtualFile, paths: &[String]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(file.header());
+    for range in file.ranges() {
+        let path = usize::try_from(range.file).ok().and_then(|number| paths.get(number));
+        hash.update(path.map_or("", String::as_str));
+        hash.update(range.offset.to_be_bytes());
+        hash.update(range.len.to_be_bytes());
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

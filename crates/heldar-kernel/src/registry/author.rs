@@ -30,6 +30,11 @@ impl Author {
     /// Longest name of a client's program that is kept.
     const MAX_USER_AGENT: usize = 256;
 
+    /// Id of the principal.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
     /// A principal without a request.
     pub fn new(principal: &Principal) -> Self {
         Author {

@@ -177,7 +177,7 @@ async fn watch(
     began: Instant,
     deadline: Instant,
 ) -> Result<Reached, SessionError> {
-    let mut assembler = Assembler::new(&session, kernel.clock)?;
+    let mut assembler = Assembler::new(&session, kernel.clock, WallTime::EPOCH)?;
     let audio_codec = assembler.audio_params().and_then(|params| audio_codec(&params));
     let mut shown = Shown::default();
     let mut first_picture = None;
@@ -185,11 +185,16 @@ async fn watch(
     while shown.pictures.len() < ENOUGH {
         let item = match timeout_at(until, session.next()).await {
             Ok(Ok(item)) => item,
-            Ok(Err(_)) | Err(_) if shown.video.is_some() => break,
-            Ok(Err(error)) => return Err(error),
-            Err(_elapsed) => {
-                let text = format!("connected, but no picture within {} s", LONGEST.as_secs());
-                return Err(SessionError::new(ReasonClass::Stalled, text));
+            ended => {
+                assembler.finish().iter().for_each(|unit| shown.take(unit));
+                match ended {
+                    _ if shown.video.is_some() => break,
+                    Ok(Err(error)) => return Err(error),
+                    _ => {
+                        let text = format!("connected, but no picture within {} s", LONGEST.as_secs());
+                        return Err(SessionError::new(ReasonClass::Stalled, text));
+                    }
+                }
             }
         };
         let Assembled::Units(units) = assembler.push(item, kernel.clock.wall()) else { break };

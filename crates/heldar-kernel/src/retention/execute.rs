@@ -16,7 +16,7 @@ use heldar_timeline::retention::Item;
 use super::inventory::Inventory;
 use super::leases::Leases;
 use super::traces::note_removal;
-use crate::engine::recovery::name_of;
+use crate::engine::recovery::{name_of, sync_if_there};
 
 /// Rows of a page of leftovers.
 const PAGE: u32 = 256;
@@ -168,24 +168,26 @@ impl Executor<'_> {
     }
 }
 
-/// Removes files, and day folders that are empty then and will not be written again. Answers with those that are gone.
+/// Removes files for good, and day folders that are empty then and will not be written again. Answers with those that are
+/// gone: also after a power cut, which else would bring back a file whose row is gone.
 fn unlink(disk: &dyn Disk, files: &[(SegmentId, SegmentName)], now: WallTime) -> Vec<SegmentId> {
-    let mut gone = Vec::with_capacity(files.len());
-    let mut folders = BTreeSet::new();
+    let mut folders: BTreeMap<String, Vec<(SegmentId, WallTime)>> = BTreeMap::new();
     for (id, name) in files {
         match disk.remove_file(&name.relative_path()) {
-            Ok(()) => {
-                gone.push(*id);
-                if now - name.second > Micros::from_hours(48) {
-                    folders.insert(name.folder());
-                }
-            }
+            Ok(()) => folders.entry(name.folder()).or_default().push((*id, name.second)),
             Err(error) => tracing::debug!(file = name.file_name(), %error, "not removed"),
         }
     }
-    for folder in folders {
-        if let Err(error) = disk.remove_empty_folder(&folder) {
+    let mut gone = Vec::with_capacity(files.len());
+    for (folder, removed) in folders {
+        if removed.iter().all(|(_, second)| now - *second > Micros::from_hours(48))
+            && let Err(error) = disk.remove_empty_folder(&folder)
+        {
             tracing::debug!(%error, "an empty folder stays");
+        }
+        match sync_if_there(disk, &folder) {
+            Ok(()) => gone.extend(removed.into_iter().map(|(id, _)| id)),
+            Err(error) => tracing::debug!(%error, "a folder cannot be synced"),
         }
     }
     gone

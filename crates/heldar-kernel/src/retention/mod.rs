@@ -21,11 +21,10 @@ mod upkeep;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use heldar_base::{Clock as _, Micros, WallTime};
+use heldar_base::{Clock, Micros, WallTime};
 use heldar_config::{RetentionSettings, Settings};
 use heldar_disk::{Disk, DiskSpace, SegmentWriter, Tag};
 use heldar_http::metrics::{Counter, Family, Gauge, Registry};
-use heldar_ingest::SystemClock;
 use heldar_store::{Store, StoreError};
 use heldar_timeline::retention::Reason;
 use tokio::sync::Notify;
@@ -63,7 +62,7 @@ pub struct Ground {
     /// Where events go.
     pub journal: Arc<Journal>,
     /// The host's clocks.
-    pub clock: SystemClock,
+    pub clock: Arc<dyn Clock>,
     /// Tells how much is written meanwhile.
     pub writer: Arc<SegmentWriter<Tag>>,
     /// Ages and limits of the configuration.

@@ -101,7 +101,7 @@ fn retention_on(kernel: &Kernel, disk: Arc<dyn Disk>, floor: u64) -> Retention {
         disk,
         gate: DiskGate::default(),
         journal: kernel.journal.clone(),
-        clock: kernel.clock,
+        clock: Arc::new(kernel.clock),
         writer: kernel.writer.clone(),
         settings,
     };

@@ -93,7 +93,7 @@ impl World {
         World::start_in(folder, env).await
     }
 
-    async fn start_in(folder: tempfile::TempDir, env: &[(&str, &str)]) -> World {
+    pub(crate) async fn start_in(folder: tempfile::TempDir, env: &[(&str, &str)]) -> World {
         let mut all: Vec<(OsString, OsString)> =
             env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         all.push(("HELDAR_DATA_DIR".into(), folder.path().into()));

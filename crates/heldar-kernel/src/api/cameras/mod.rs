@@ -123,7 +123,7 @@ async fn list(
 async fn create(
     State(kernel): State<Api>,
     caller: Caller,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Json(body): Json<CreateCamera>,
 ) -> Result<(StatusCode, Json<CameraView>), ApiError> {
     let scope = caller.scope().clone();
@@ -145,7 +145,7 @@ async fn change(
     State(kernel): State<Api>,
     caller: Caller,
     heldar_http::Camera(id): heldar_http::Camera,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Json(body): Json<PatchCamera>,
 ) -> Result<Json<CameraView>, ApiError> {
     let scope = caller.scope().clone();
@@ -165,7 +165,7 @@ async fn delete(
     State(kernel): State<Api>,
     caller: Caller,
     heldar_http::Camera(id): heldar_http::Camera,
-    Requester(author): Requester,
+    Requester { author, .. }: Requester,
     Query(deletion): Query<Deletion>,
 ) -> Result<StatusCode, ApiError> {
     let footage = if deletion.keep_recordings { Footage::Keep } else { Footage::Delete };

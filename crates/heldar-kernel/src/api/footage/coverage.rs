@@ -36,7 +36,7 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
         Doc::new("get_fleet_coverage", TAG, "Coverage of several cameras, with totals.")
             .details("Totals cover every selected camera, not only the page. A further page is announced by `Link`.")
             .query::<FleetQuery>()
-            .json::<FleetCoverage>(200, "Totals, and coverage by camera id.")
+            .page_in::<FleetCoverage>("Totals, and coverage by camera id.")
             .fails(&[Code::WindowTooLong, Code::BadCursor, Code::NotFound]),
     );
 }

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::Method;
 use heldar_base::{Capability, Scope, WallTime};
-use heldar_config::DatabaseTarget;
 use heldar_http::{Access, ApiError, Code, Doc, Json, Patch, RouteTable};
 use heldar_store::Engine;
 use serde::{Deserialize, Serialize};
@@ -12,8 +11,9 @@ use utoipa::ToSchema;
 
 use super::TAG;
 use super::parts::{Change, Least, bytes_of, gb, save};
+use crate::api::requester::Requester;
 use crate::api::{Api, errors};
-use crate::audit::Who;
+use crate::health;
 use crate::kernel::Kernel;
 
 /// Setting that overrides `HELDAR_MAX_DB_GB`.
@@ -128,7 +128,7 @@ async fn view(api: &Api) -> Result<DbStatus, ApiError> {
         max_overridden: stored.is_some(),
         incremental: sqlite,
         engine: api.store.engine().as_str(),
-        wal_bytes: wal_bytes(api).await,
+        wal_bytes: health::log_bytes(&api.settings.database.target).await,
         free_bytes: u64::try_from(size.free_bytes).unwrap_or(0),
         over_cap: cap.is_some_and(|cap| used > cap),
         last_maintenance_at: api.retention.last_sweep().map(|sweep| sweep.at),
@@ -136,18 +136,9 @@ async fn view(api: &Api) -> Result<DbStatus, ApiError> {
     })
 }
 
-/// Size of SQLite's log; 0 while there is none.
-async fn wal_bytes(api: &Api) -> Option<u64> {
-    let DatabaseTarget::Sqlite(path) = &api.settings.database.target else { return None };
-    let mut log = path.clone().into_os_string();
-    log.push("-wal");
-    let size = tokio::task::spawn_blocking(move || std::fs::metadata(log).map_or(0, |log| log.len()));
-    size.await.ok()
-}
-
 async fn update(
     State(api): State<Api>,
-    who: Who,
+    who: Requester,
     Json(body): Json<DbUpdate>,
 ) -> Result<Json<DbStatus>, ApiError> {
     require_sqlite(&api)?;

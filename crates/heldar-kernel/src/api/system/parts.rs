@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::api::requester::Requester;
 use crate::api::{Api, errors};
-use crate::audit::Who;
+use crate::registry::Target;
 
 /// Bytes of a GiB, the unit of `_gb` fields.
 const GIB: f64 = (1u64 << 30) as f64;
@@ -56,33 +57,37 @@ pub(super) struct Change {
 /// Writes the settings that differ, with their audit row, in one commit. True when there was something to write.
 pub(super) async fn save(
     api: &Api,
-    who: &Who,
+    who: &Requester,
     action: &str,
     target: &str,
     changes: Vec<Change>,
 ) -> Result<bool, ApiError> {
     let mut detail = Map::new();
-    let mut before = Map::new();
+    let (mut before, mut after) = (Map::new(), Map::new());
     let mut ops: Vec<WriteOp> = Vec::new();
     let (now, stored) = (api.clock.wall(), api.store.settings(&Scope::All).await.map_err(errors::store)?);
     for change in changes {
         let old = stored.iter().find(|setting| setting.key == change.key).map(|setting| &setting.value);
-        let (op, after) = match (&change.value, old) {
+        let (op, shown) = match (&change.value, old) {
             (Patch::Absent, _) | (Patch::Null, None) => continue,
             (Patch::Value(new), Some(old)) if new == old => continue,
             (Patch::Value(new), _) => (put(change.key, new, now), change.shown.clone()),
             (Patch::Null, Some(_)) => (DeleteSetting { key: change.key.to_owned() }.into(), Value::Null),
         };
         ops.push(op);
-        detail.insert(change.field.to_owned(), after);
-        before.insert(change.key.to_owned(), old.cloned().map_or(Value::Null, Value::String));
+        detail.insert(change.field.to_owned(), shown);
+        let text = |value: Option<&String>| value.cloned().map_or(Value::Null, Value::String);
+        before.insert(change.key.to_owned(), text(old));
+        let new = if let Patch::Value(new) = &change.value { Some(new) } else { None };
+        after.insert(change.key.to_owned(), text(new));
     }
     if ops.is_empty() {
         return Ok(false);
     }
-    let audit = api.audit(who, action, ("settings", target), Value::Object(detail.clone()));
+    let target = Target { kind: "settings", id: target };
+    let audit = who.author.did(now, action, target, Value::Object(detail));
     let entry =
-        AuditEntry { before: Some(Value::Object(before)), after: Some(Value::Object(detail)), ..audit };
+        AuditEntry { before: Some(Value::Object(before)), after: Some(Value::Object(after)), ..audit };
     ops.push(heldar_store::op::AppendAudit { entry }.into());
     api.store.write_all(ops).await.map_err(errors::store)?;
     Ok(true)

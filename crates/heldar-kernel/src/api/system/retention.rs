@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::TAG;
 use super::parts::{Change, Least, bytes_of, gb, save};
+use crate::api::requester::Requester;
 use crate::api::{Api, errors};
-use crate::audit::Who;
 use crate::retention::{MAX_KEY, MIN_FREE_KEY};
 
 const PATH: &str = "/api/v1/system/retention";
@@ -101,7 +101,7 @@ async fn view(api: &Api, caller: &Caller) -> Result<RetentionLimits, ApiError> {
 
 async fn update(
     State(api): State<Api>,
-    who: Who,
+    who: Requester,
     Json(body): Json<RetentionUpdate>,
 ) -> Result<Json<RetentionLimits>, ApiError> {
     let changes = vec![

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::TAG;
 use super::parts::{Change, save};
+use crate::api::requester::Requester;
 use crate::api::{Api, errors};
-use crate::audit::Who;
 use crate::kernel::Kernel;
 
 /// Setting that overrides `HELDAR_LIVE_TRANSCODE_ENGINE`.
@@ -97,7 +97,7 @@ async fn view(api: &Api) -> Result<TranscodeSettings, ApiError> {
 
 async fn update(
     State(api): State<Api>,
-    who: Who,
+    who: Requester,
     Json(body): Json<TranscodeUpdate>,
 ) -> Result<Json<TranscodeSettings>, ApiError> {
     let value = body.engine.try_map(|text| {

@@ -1,0 +1,174 @@
+//! The audit of reads that show footage (auth-system.md 16.4).
+//!
+//! Owns: which reads become one row. Reads of one principal, camera and action within [`SPAN`] are one use: its first read
+//! leaves a row at once; when the span is over, one more row sums up what followed. Never: waits; fails a read.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use heldar_base::{CameraId, Interval, Micros, WallTime};
+use heldar_store::AuditEntry;
+use serde_json::json;
+
+use crate::registry::{Author, Target};
+
+/// How long reads belong to one use.
+const SPAN: Micros = Micros::from_secs(600);
+/// Uses that are open at most; with more, each read has a row of its own.
+const BOUND: usize = 4096;
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Read {
+    /// Footage is played.
+    Playback,
+    /// A recorded file, or a window as a file, is fetched.
+    Download,
+}
+
+impl Read {
+    /// The action of its audit row.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Read::Playback => "view_playback",
+            Read::Download => "download_media",
+        }
+    }
+}
+
+impl Author {
+    /// The audit row of one read.
+    pub fn read(&self, now: WallTime, camera: &CameraId, read: Read, window: Interval) -> AuditEntry {
+        let detail = json!({ "from": window.start, "to": window.end });
+        self.did(now, read.action(), Target { kind: "camera", id: camera.as_str() }, detail)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    actor: String,
+    camera: CameraId,
+    read: Read,
+}
+
+struct Use {
+    author: Author,
+    first: WallTime,
+    last: WallTime,
+    count: u64,
+    window: Interval,
+}
+
+/// The uses that are open.
+#[derive(Default)]
+pub struct Reads {
+    open: Mutex<HashMap<Key, Use>>,
+}
+
+impl Reads {
+    fn open(&self) -> MutexGuard<'_, HashMap<Key, Use>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody reads footage of a camera; the row that is due at once, if any.
+    pub fn note(
+        &self,
+        now: WallTime,
+        author: &Author,
+        camera: &CameraId,
+        read: Read,
+        window: Interval,
+    ) -> Option<AuditEntry> {
+        let key = Key { actor: author.actor().to_owned(), camera: camera.clone(), read };
+        let mut open = self.open();
+        if let Some(known) = open.get_mut(&key) {
+            known.last = now;
+            known.count += 1;
+            let (start, end) = (known.window.start.min(window.start), known.window.end.max(window.end));
+            known.window = Interval::new(start, end);
+            return None;
+        }
+        if open.len() < BOUND {
+            let author = author.clone();
+            open.insert(key, Use { author, first: now, last: now, count: 1, window });
+        }
+        Some(author.read(now, camera, read, window))
+    }
+
+    /// Rows that sum up the uses whose span is over.
+    pub fn due(&self, now: WallTime) -> Vec<AuditEntry> {
+        self.close(now, |known| now - known.first >= SPAN || now < known.first)
+    }
+
+    /// Rows that sum up every use, at a stop.
+    pub fn all(&self, now: WallTime) -> Vec<AuditEntry> {
+        self.close(now, |_known| true)
+    }
+
+    fn close(&self, now: WallTime, over: impl Fn(&Use) -> bool) -> Vec<AuditEntry> {
+        let closed: Vec<(Key, Use)> = self.open().extract_if(|_, known| over(known)).collect();
+        // A single read has had its row.
+        let several = closed.into_iter().filter(|(_, known)| known.count > 1);
+        let rows = several.map(|(key, known)| {
+            let detail = json!({
+                "from": known.window.start,
+                "to": known.window.end,
+                "first_at": known.first,
+                "last_at": known.last,
+                "count": known.count,
+            });
+            let target = Target { kind: "camera", id: key.camera.as_str() };
+            known.author.did(now, key.read.action(), target, detail)
+        });
+        rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heldar_base::Principal;
+
+    use super::*;
+
+    fn at(seconds: i64) -> WallTime {
+        WallTime(1_793_500_000_000_000 + seconds * 1_000_000)
+    }
+
+    #[test]
+    fn reads_of_one_use_are_two_rows() {
+        let reads = Reads::default();
+        let author = Author::new(&Principal::system());
+        let camera = CameraId::new("gate").unwrap();
+        let note = |now: i64, read, from: i64, to: i64| {
+            reads.note(at(now), &author, &camera, read, Interval::new(at(from), at(to)))
+        };
+        let first = note(0, Read::Playback, -60, -50).unwrap();
+        assert_eq!((first.action.as_str(), first.target_id.as_deref()), ("view_playback", Some("gate")));
+        assert_eq!(first.detail, json!({ "from": at(-60), "to": at(-50) }));
+        assert_eq!(note(1, Read::Playback, -50, -40), None);
+        assert_eq!(note(500, Read::Playback, -70, -60), None);
+        assert!(note(500, Read::Download, 0, 1).is_some());
+        assert!(reads.due(at(599)).is_empty());
+        let rows = reads.due(at(600));
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        let expect =
+            json!({ "from": at(-70), "to": at(-40), "first_at": at(0), "last_at": at(500), "count": 3 });
+        assert_eq!((row.action.as_str(), &row.detail), ("view_playback", &expect));
+        assert!(reads.due(at(600)).is_empty());
+        // The next one begins anew, and a single read is not summed up.
+        assert!(note(601, Read::Playback, 0, 1).is_some());
+        assert!(reads.all(at(700)).is_empty());
+    }
+
+    #[test]
+    fn open_uses_are_bounded() {
+        let reads = Reads::default();
+        let author = Author::new(&Principal::system());
+        for n in 0..2 * BOUND {
+            let camera = CameraId::new(&format!("c{n}")).unwrap();
+            let row = reads.note(at(0), &author, &camera, Read::Playback, Interval::new(at(0), at(1)));
+            assert!(row.is_some());
+        }
+        assert_eq!(reads.open().len(), BOUND);
+    }
+}
