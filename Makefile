@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo media test bench check deny setup clean
+.PHONY: help demo media test soak bench check deny setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +23,10 @@ media: ## draw and encode every clip of the test cameras' scene, once
 test: ## install what is missing, then everything that a change must pass
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- ci
+
+soak: ## the long tests with full counts: kills, full disks, clock steps, lost databases, the simulation
+	@scripts/setup.sh test
+	cargo run -q --locked -p xtask -- soak
 
 bench: ## measure recording, memory, export and index on this machine; takes somewhat more than an hour, with nothing beside it
 	@scripts/setup.sh test

@@ -12,15 +12,18 @@ demo=(ffmpeg=ffprobe)
 tests=(
     # cameras and readers that are not ours
     gstreamer1.0-tools=gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gst-rtsp-server-1.0
+    gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gst-rtsp-server-1.0
     # the browser, and what drives it
     nodejs=node npm=npm
+    # what installs the tester of the API
+    python3-venv
     # the second database, a clock that steps
     postgresql libfaketime faketime=faketime
 )
 # Real street footage; left out where the distribution has none.
 footage=opencv-doc
 deny_version=0.20.2
+schemathesis_version=4.32.5
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -114,10 +117,19 @@ deny() {
         say "cargo-deny could not be installed; licences will not be checked"
 }
 
+# Compares the API with its description; without it the tests leave that out and say so.
+schemathesis() {
+    local folder=${CARGO_TARGET_DIR:-target}/schemathesis
+    if [ -x "$folder/bin/schemathesis" ]; then return; fi
+    say "installing schemathesis into $folder"
+    { python3 -m venv "$folder" && "$folder/bin/pip" install --quiet "schemathesis==$schemathesis_version"; } ||
+        { rm -rf "$folder"; say "schemathesis could not be installed; the API will not be compared with its description"; }
+}
+
 goal=${1:-}
 case $goal in
 demo) packages demo; rust ;;
-test) packages test; rust; deny ;;
+test) packages test; rust; deny; schemathesis ;;
 *) die "usage: scripts/setup.sh demo|test" ;;
 esac
 say "ready for make $goal"

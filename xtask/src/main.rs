@@ -1,12 +1,13 @@
-//! Chores of the repository: `cargo run -q -p xtask -- tidy|check|ci|deny`.
+//! Chores of the repository: `cargo run -q -p xtask -- tidy|check|ci|soak|deny`.
 //!
-//! Owns: the house rules that a compiler does not know ([`tidy`]) and the order of the steps of CI ([`ci`]). Never: a
-//! dependency beyond std, the network, a change to a file.
+//! Owns: the house rules that a compiler does not know ([`tidy`]), the order of the steps of CI ([`ci`]) and the long runs
+//! ([`soak`]). Never: a dependency beyond std, the network, a change to a file of the repository.
 #![forbid(unsafe_code)]
 
 mod ci;
 mod manifest;
 mod repo;
+mod soak;
 mod source;
 mod tidy;
 
@@ -18,6 +19,7 @@ const HELP: &str = "cargo run -q -p xtask -- COMMAND
   tidy    list every place that breaks a house rule (CONTRIBUTING.md)
   check   tidy, format, clippy
   ci      that, licences, and all tests: what `make test` runs after set-up
+  soak    the tests that know full counts, with these; a table of results
   deny    licences, sources and known advisories of all dependencies (needs cargo-deny)
 ";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         "tidy" => exit(tidy::command()),
         "check" => exit(ci::run(&ci::quick())),
         "ci" => exit(ci::run(&ci::all())),
+        "soak" => exit(soak::run()),
         "deny" => exit(ci::run(&ci::deny())),
         "" | "help" | "--help" => {
             say(HELP);

@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod doctor;
+mod fsck;
 mod log;
 mod openapi;
 mod pages;
@@ -40,6 +41,11 @@ const COMMANDS: &[Command] = &[
         name: "doctor",
         about: "show every setting with its source, and what is wrong with this machine (--json)",
         run: doctor::main,
+    },
+    Command {
+        name: "fsck",
+        about: "compare index and recordings of all days (--json); --repair corrects what can be corrected",
+        run: fsck::main,
     },
     Command {
         name: "testcam",

@@ -71,10 +71,12 @@ pub(crate) async fn on(
         Ok(waiting) => AppSlot::new(waiting),
         Err(error) => return failed(&error.to_string()),
     };
+    // From here on a signal ends the server in order, even one that comes while it starts.
+    let told = told_to_stop();
     let running: Arc<OnceLock<Arc<Kernel>>> = Arc::default();
     let stopping = running.clone();
     let mut serving = Box::pin(serve(listeners, slot.clone(), limits, async move {
-        told_to_stop().await;
+        told.await;
         if let Some(kernel) = stopping.get() {
             kernel.lifecycle.set(Phase::ShuttingDown);
         }
@@ -122,17 +124,18 @@ pub(crate) async fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, St
     }
 }
 
-async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received");
-        std::future::pending::<()>().await;
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Listens to signals from the call on, not from the first poll; done when one has come.
+fn told_to_stop() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            tracing::error!("signals cannot be received");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

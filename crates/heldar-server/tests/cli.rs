@@ -54,7 +54,7 @@ fn usage() {
 fn every_command_is_in_the_help() {
     let scratch = tempfile::tempdir().unwrap();
     let (_, help, _) = run(heldar(scratch.path()).arg("help"));
-    for command in ["serve", "demo", "doctor", "testcam", "openapi", "access-matrix", "help"] {
+    for command in ["serve", "demo", "doctor", "fsck", "testcam", "openapi", "access-matrix", "help"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}");
     }
 }

@@ -34,7 +34,7 @@ const page = {
 const chosen = () => page.cameras.find((camera) => camera.id === page.selected);
 const nameOf = (id) => page.cameras.find((camera) => camera.id === id)?.name ?? id;
 
-const rateOf = (id) => page.cameras.find((camera) => camera.id === id)?.fps_main ?? page.statuses.get(id)?.fps_observed;
+const rateOf = (id) => page.cameras.find((camera) => camera.id === id)?.fps_main;
 
 const player = makeStage(nameOf, rateOf);
 const timeline = new Timeline({

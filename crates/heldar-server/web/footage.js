@@ -82,6 +82,12 @@ export class MediaMap {
     return before.media + Math.max(0, before.end - back - before.start) / 1000;
   }
 
+  /** The same without what lies behind an instant. */
+  until(instant) {
+    const before = this.parts.filter((part) => part.start < instant);
+    return new MediaMap(before.map((part) => ({ ...part, end: Math.min(part.end, instant) })));
+  }
+
   /**
    * The parts around an instant whose pictures are coded alike, which is what one decoder shows without being set up anew;
    * media time begins at the first of them.

@@ -23,7 +23,9 @@ const ENDED = 8_000;
 const RETRY = 700;
 /** Stepping: intervals that are remembered, tries to find another picture, and the time until it is on screen. */
 const REMEMBERED = 12;
-const TRIES = 12;
+const TRIES = 25;
+/** Length of a picture of a camera that does not tell, in seconds. */
+const SHORTEST_PICTURE = 1 / 50;
 const SETTLE = 40;
 
 export class Player extends EventTarget {
@@ -52,7 +54,7 @@ export class Player extends EventTarget {
   #rate;
   #caughtUpAt = 0;
 
-  /** `rate` tells how many pictures a second a camera sends, as far as that is known. */
+  /** `rate` tells how many pictures a second a camera has announced to send, if it has. */
   constructor(first, second, rate) {
     super();
     this.#rate = rate;
@@ -136,15 +138,18 @@ export class Player extends EventTarget {
       await once(video, 'seeked', this.#job.signal).catch(() => {});
       await pause(SETTLE);
       // Pictures may last longer than was thought.
-      if (this.#picture !== from || !video.paused || !this.#isFront(video)) return;
+      if (this.#picture !== from || !video.paused || !this.#isFront(video)) {
+        this.#changed();
+        return;
+      }
       target += direction * length;
     }
   }
 
-  /** How long a picture lasts, in seconds; a short guess only costs another try. */
+  /** How long a picture lasts, in seconds; a short guess only costs another try, a long one would pass over a picture. */
   #interval() {
-    const hint = this.#rate(this.camera);
-    return Math.min(...this.#intervals, hint ? 1 / hint : 1 / 25);
+    const announced = this.#rate(this.camera);
+    return Math.min(...this.#intervals, announced ? 1 / announced : SHORTEST_PICTURE);
   }
 
   play() {
@@ -346,7 +351,7 @@ export class Player extends EventTarget {
     const window = this.#window;
     if (!window || this.phase === 'failed') return;
     const { wall } = this;
-    const reason = this.#video.error?.message || 'The footage cannot be played.';
+    const reason = why(this.#video);
     if (window.mended) {
       this.#fail(reason);
       return;
@@ -411,6 +416,12 @@ export class Player extends EventTarget {
   }
 }
 
+/** Why an element failed; what browsers say of it is for those who make them. */
+function why(video) {
+  const loading = video.error?.code === MediaError.MEDIA_ERR_NETWORK;
+  return loading ? 'The footage could not be loaded.' : 'The footage cannot be played.';
+}
+
 function drop(video) {
   if (!video.getAttribute('src')) return;
   video.removeAttribute('src');
@@ -427,7 +438,7 @@ function once(video, name, signal) {
       settle(value);
     };
     const resolved = done(resolve);
-    const failed = done(() => reject(new Error(video.error?.message || 'The footage cannot be played.')));
+    const failed = done(() => reject(new Error(why(video))));
     video.addEventListener(name, resolved);
     video.addEventListener('error', failed);
     signal.addEventListener('abort', failed);

@@ -11,6 +11,8 @@ const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => min
 /** Least distance of labels on the axis, and of the pointer from a gap that it names, in pixels. */
 const LABEL = 84;
 const REACH = 3;
+/** Room that a label needs before the end of the axis, where it would be cut off. */
+const LABEL_END = 42;
 const NOTHING = { ranges: [], gaps: [] };
 
 export class Timeline {
@@ -126,8 +128,10 @@ export class Timeline {
     let last = NaN;
     for (let tick = Math.ceil((this.from - shift) / step) * step + shift; tick <= this.to; tick += step) {
       const newDay = !Number.isNaN(last) && !sameDay(last, tick);
-      const label = h('span', { className: newDay ? 'tick day' : 'tick' }, newDay ? day(tick) : minutes(tick));
-      label.style.left = `${this.#x(tick)}px`;
+      const x = this.#x(tick);
+      const name = newDay ? day(tick) : minutes(tick);
+      const label = h('span', { className: newDay ? 'tick day' : 'tick' }, this.#width - x < LABEL_END ? '' : name);
+      label.style.left = `${x}px`;
       labels.push(label);
       last = tick;
     }

@@ -1,6 +1,6 @@
 // Which footage a window of the player holds: what the server can show around an instant, and where there is footage at all.
 
-import { ApiError, camera as path, get } from './api.js';
+import { ApiError, camera as path, get, now } from './api.js';
 import { MediaMap } from './footage.js';
 import { iso, parse } from './time.js';
 
@@ -10,6 +10,9 @@ const BEFORE = 30_000;
 /** How far before the end of footage to begin where there is nothing behind it. */
 export const BEHIND = 6_000;
 const DAY = 24 * 3600_000;
+/** Sound is on disk up to so much later than the pictures it belongs to, and footage so young may lack some of it still. */
+const SETTLED = 400;
+const YOUNG = 5_000;
 
 const noFootage = (error) => error instanceof ApiError && error.code === 'no_footage';
 
@@ -53,8 +56,10 @@ async function plan(camera, from, to, around, signal) {
     codec: part.codec_string,
   }));
   if (!parts.length) return null;
-  const map = new MediaMap(parts).alike(around);
-  // With both ends on footage that is there, the bytes stay the same while more is recorded.
+  const found = new MediaMap(parts).alike(around);
+  const map = now() - found.end < YOUNG ? found.until(found.end - SETTLED) : found;
+  if (map.empty) return null;
+  // With both ends on footage that is complete, the bytes stay the same while more is recorded.
   const bounds = { from: iso(map.start), to: iso(map.end) };
   return { camera, map, url: path(camera, '/video.mp4', bounds), codec: map.parts[0].codec, mended: false };
 }

@@ -1,4 +1,4 @@
-//! The store: there, reachable, readable by its owner alone.
+//! The store: there, reachable, readable by its owner alone; its schema, and the settings that it overrides.
 //!
 //! Looks from outside only: opening a store takes it over from the server that has it.
 
@@ -10,10 +10,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use heldar_config::{DatabaseTarget, Finding, Level, Settings};
+use heldar_kernel::kernel::database_url;
+use heldar_kernel::retention::{MAX_KEY, MIN_FREE_KEY};
+use heldar_store::inspect::{Contents, Inspection, Schema, inspect};
 use rustix::fs::{Access, access};
 use url::Url;
 
-use super::finding;
+use super::{finding, size};
+use crate::with_causes;
 
 const VARIABLE: &str = "HELDAR_DATABASE_URL";
 /// First bytes of every SQLite file.
@@ -22,11 +26,88 @@ const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const POSTGRES_PORT: u16 = 5432;
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// How long the database may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
 pub(super) fn check(settings: &Settings) -> Vec<Finding> {
-    match &settings.database.target {
+    let mut findings = match &settings.database.target {
         DatabaseTarget::Sqlite(path) => sqlite(path),
         DatabaseTarget::Postgres(url) => postgres(url.expose()),
+    };
+    let hopeless = |finding: &Finding| {
+        matches!(finding.code, "store_missing" | "store_unreachable" | "store_not_sqlite")
+    };
+    if !findings.iter().any(hopeless) {
+        findings.extend(content(settings));
     }
+    findings
+}
+
+/// What is inside, read without taking it over.
+fn content(settings: &Settings) -> Vec<Finding> {
+    let url = database_url(settings);
+    let looked = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map(|runtime| runtime.block_on(async { tokio::time::timeout(ANSWER, inspect(&url)).await }));
+    let warn = |text| vec![finding(Level::Warning, "store_unreadable", VARIABLE, text)];
+    match looked {
+        Ok(Ok(Ok(inspection))) => told(&inspection, settings),
+        Ok(Ok(Err(error))) => warn(format!("the database cannot be looked into: {}", with_causes(&error))),
+        Ok(Err(_elapsed)) => warn("the database does not answer".to_owned()),
+        Err(error) => warn(format!("no runtime: {error}")),
+    }
+}
+
+fn told(inspection: &Inspection, settings: &Settings) -> Vec<Finding> {
+    let (level, code) = match inspection.schema {
+        Schema::Missing => (Level::Notice, "store_empty"),
+        Schema::Current { .. } => (Level::Notice, "store_schema"),
+        Schema::Older { .. } => (Level::Notice, "store_schema_older"),
+        Schema::Newer { .. } => (Level::Warning, "store_schema_newer"),
+        Schema::Different { .. } => (Level::Warning, "store_schema_differs"),
+    };
+    let schema = finding(level, code, VARIABLE, format!("the database {}", inspection.schema));
+    let mut findings = vec![schema];
+    if let Some(contents) = &inspection.contents {
+        findings.push(summary(contents));
+        findings.extend(overrides(contents, settings));
+    }
+    findings
+}
+
+fn summary(contents: &Contents) -> Finding {
+    let text = format!(
+        "the database holds {} cameras and {} segments of {}; it was taken over {} times, by its present or last server \
+         as number {}",
+        contents.cameras,
+        contents.segments,
+        size(contents.segment_bytes.max(0).unsigned_abs()),
+        contents.epoch,
+        contents.epoch
+    );
+    finding(Level::Notice, "store_contents", VARIABLE, text)
+}
+
+/// Settings that were changed at run time and differ from what is configured.
+fn overrides(contents: &Contents, settings: &Settings) -> Vec<Finding> {
+    let retention = &settings.retention;
+    let limits = [
+        (MAX_KEY, "HELDAR_MAX_RECORDINGS_GB", retention.max_recordings_bytes),
+        (MIN_FREE_KEY, "HELDAR_MIN_FREE_DISK_GB", retention.min_free_bytes),
+    ];
+    let mut findings = Vec::new();
+    for (key, variable, configured) in limits {
+        let stored = contents.settings.iter().find(|setting| setting.key == key);
+        let Some(stored) = stored.filter(|stored| stored.value != configured.to_string()) else { continue };
+        let value = stored.value.parse().map_or_else(|_| "something unreadable".to_owned(), size);
+        let text = format!(
+            "{variable} is overridden: {value} was set at run time on {}, and wins over the configuration",
+            stored.updated_at
+        );
+        findings.push(finding(Level::Notice, "setting_overridden", variable, text));
+    }
+    findings
 }
 
 fn sqlite(path: &Path) -> Vec<Finding> {
@@ -103,6 +184,36 @@ mod tests {
             code(&sqlite(&path), expect);
         }
         code(&sqlite(scratch.path()), Some("store_unreachable"));
+    }
+
+    #[test]
+    fn what_is_inside() {
+        use heldar_base::WallTime;
+        use heldar_config::{Flags, HostFiles, Input, load};
+        use heldar_store::Setting;
+
+        let env = vec![("HELDAR_MAX_RECORDINGS_GB".into(), "20".into())];
+        let settings = load(&Input { flags: Flags::take([]), env, files: &HostFiles }).settings.unwrap();
+        let setting = |key: &str, value: &str| Setting {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            updated_at: WallTime::EPOCH,
+        };
+        let codes = |settings_stored: Vec<Setting>, schema| -> Vec<&'static str> {
+            let contents =
+                Contents { epoch: 3, cameras: 1, segments: 2, segment_bytes: 3, settings: settings_stored };
+            let known = matches!(schema, Schema::Current { .. });
+            let inspection = Inspection { schema, contents: known.then_some(contents) };
+            told(&inspection, &settings).iter().map(|finding| finding.code).collect()
+        };
+        let current = || Schema::Current { number: 1 };
+        assert_eq!(codes(vec![], current()), ["store_schema", "store_contents"]);
+        let same = (20u64 << 30).to_string();
+        assert_eq!(codes(vec![setting(MAX_KEY, &same)], current()).len(), 2);
+        let changed = codes(vec![setting(MAX_KEY, "7"), setting("secret_key_id", "x")], current());
+        assert_eq!(changed, ["store_schema", "store_contents", "setting_overridden"]);
+        let newer = Schema::Newer { number: 9, name: "later".to_owned() };
+        assert_eq!(codes(vec![], newer), ["store_schema_newer"]);
     }
 
     #[test]

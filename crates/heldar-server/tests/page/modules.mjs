@@ -103,6 +103,11 @@ test('a map shows and spans', () => {
   assert.equal(new MediaMap([]).spans(0), false);
 });
 
+test('what lies behind an instant is left out', () => {
+  const ends = [1_040_000, 1_038_000, 1_035_000, 1_012_000, 1_000_000].map((instant) => map.until(instant).parts.map((part) => part.end));
+  assert.deepEqual(ends, [[1_010_000, 1_035_000, 1_040_000], [1_010_000, 1_035_000, 1_038_000], [1_010_000, 1_035_000], [1_010_000], []]);
+});
+
 test('one decoder is given pictures of one kind', () => {
   const first = map.alike(1_001_000);
   assert.deepEqual([first.start, first.end, first.parts.length], [1_000_000, 1_035_000, 2]);

@@ -1,0 +1,114 @@
+//! `make soak`: every test that knows full counts, run with them, and a table of what came out.
+//!
+//! Owns: which test crates those are (whoever reads the variable [`ASKED`]) and the form of the results. A failure does not
+//! keep the others from running. Figures are lines that tests add to the file that [`FIGURES`] names, each a row of a table:
+//! what was done, what was measured, the value.
+
+use crate::say;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// Set to 1, it asks tests for their full counts.
+const ASKED: &str = concat!("HELDAR_", "SOAK");
+/// Names the file of figures.
+const FIGURES: &str = concat!("HELDAR_", "SOAK_FIGURES");
+
+/// One test crate.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Suite {
+    package: String,
+    test: String,
+}
+
+/// Runs all of them and prints the results.
+///
+/// # Errors
+/// The names of those that failed.
+pub(crate) fn run() -> Result<(), String> {
+    let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    fs::create_dir_all(&built).map_err(|error| format!("{}: {error}", built.display()))?;
+    let built = built.canonicalize().map_err(|error| format!("{}: {error}", built.display()))?;
+    let figures = built.join("soak.md");
+    fs::write(&figures, "").map_err(|error| format!("{}: {error}", figures.display()))?;
+    let mut rows = String::new();
+    let mut failed = Vec::new();
+    for Suite { package, test } in suites(Path::new("crates"))? {
+        say(&format!("== {package}, {test}\n"));
+        let start = Instant::now();
+        let mut command = Command::new("cargo");
+        command.args(["test", "--locked", "-p", &package, "--test", &test]);
+        let status = command.env(ASKED, "1").env(FIGURES, &figures).status();
+        let passed = status.map_err(|error| format!("cargo: {error}"))?.success();
+        let outcome = if passed { "passed" } else { "FAILED" };
+        rows.push_str(&format!(
+            "| {package}, {test} | {outcome} | {:.0} s |\n",
+            start.elapsed().as_secs_f64()
+        ));
+        if !passed {
+            failed.push(format!("{package}, {test}"));
+        }
+    }
+    let measured = fs::read_to_string(&figures).unwrap_or_default();
+    say(&format!(
+        "\n| tests | outcome | time |\n|---|---|---|\n{rows}\n| what | measured | value |\n|---|---|---|\n{measured}"
+    ));
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join("; "))) }
+}
+
+/// Every test crate below a folder of crates that knows full counts, in order.
+fn suites(crates: &Path) -> Result<Vec<Suite>, String> {
+    let mut suites = Vec::new();
+    for package in entries(crates)? {
+        let tests = package.join("tests");
+        if !tests.is_dir() {
+            continue;
+        }
+        for test in entries(&tests)? {
+            let is_test =
+                test.join("main.rs").is_file() || test.extension().is_some_and(|ending| ending == "rs");
+            let name = |path: &Path| path.file_stem().map(|name| name.to_string_lossy().into_owned());
+            if let (true, Some(package), Some(test)) =
+                (is_test && mentions(&test)?, name(&package), name(&test))
+            {
+                suites.push(Suite { package, test });
+            }
+        }
+    }
+    suites.sort();
+    Ok(suites)
+}
+
+/// Whether a file, or one of those in a folder, reads the variable.
+fn mentions(path: &Path) -> Result<bool, String> {
+    if !path.is_dir() {
+        // What is no text reads no variable.
+        return Ok(fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("\"{ASKED}\""))));
+    }
+    for entry in entries(path)? {
+        if mentions(&entry)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let listed = fs::read_dir(folder).map_err(fail)?;
+    listed.map(|entry| entry.map(|entry| entry.path()).map_err(fail)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_with_full_counts_are_found() {
+        let found = suites(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates"))).unwrap();
+        let known = |package: &str, test: &str| Suite { package: package.to_owned(), test: test.to_owned() };
+        assert!(found.contains(&known("heldar-server", "faults")), "{found:?}");
+        assert!(!found.contains(&known("heldar-server", "cli")), "{found:?}");
+    }
+}
