@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
@@ -45,7 +45,11 @@ async function end(child, signal = 'SIGTERM') {
   await gone;
 }
 
+/** Where the clips of the test cameras' scene are kept: beside the binary, with those of the other tests. */
+const clips = join(dirname(binary), '../tmp/testcam-media');
+
 export async function startCameras(args) {
+  args = ['--media-dir', clips, ...args];
   const child = spawn(binary, ['testcam', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout });
   const cameras = [];
