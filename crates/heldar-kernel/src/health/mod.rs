@@ -33,8 +33,8 @@ pub use disk_watch::DiskWatch;
 pub use gate::DiskGate;
 pub use gauges::used_percent;
 pub use logs::{LogLine, LogRing};
-pub use store_watch::StoreWatch;
 pub use readiness::{Readiness, Verdict, is_wanted};
+pub use store_watch::StoreWatch;
 pub use totals::{Oldest, Sums, Totals, log_bytes};
 
 /// Time between checks (auth-system.md 6), and how long one may take.

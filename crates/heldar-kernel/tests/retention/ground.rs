@@ -140,7 +140,9 @@ pub(crate) fn files(kernel: &Kernel) -> usize {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { count += 1 }
+            // The mark of the folder itself is no footage.
+            let is_footage = path.extension().is_some_and(|extension| extension == "mp4");
+            if path.is_dir() { folders.push(path) } else { count += usize::from(is_footage) }
         }
     }
     count

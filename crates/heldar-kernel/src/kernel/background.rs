@@ -1,0 +1,110 @@
+//! What runs beside the streams until the server stops: indexing, sweeps, checks, supervision.
+//!
+//! Owns: which tasks there are and what keeps each of them running. Never: decides anything that they decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heldar_base::{Clock as _, StreamId};
+use tokio::sync::mpsc;
+
+use super::Kernel;
+use crate::engine::stream::StreamReport;
+use crate::fsck::scrub::{self, Pace};
+use crate::health::tasks::keep;
+
+/// Time between looks at what has reached the disk. All that is due every so often hangs on this one timer: each timer
+/// of its own would wake an idle processor.
+const ROUND: Duration = Duration::from_millis(500);
+/// Rounds between two looks at what time alone changes.
+const TICK_ROUNDS: u32 = 2;
+/// Rounds between writes of statuses that changed.
+const PERSIST_ROUNDS: u32 = 10;
+
+impl Kernel {
+    pub(super) fn start_tasks(self: &Arc<Self>, inbox: mpsc::UnboundedReceiver<(StreamId, StreamReport)>) {
+        let mut tasks = Vec::new();
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("indexer", &kernel.health.restarts, || kernel.indexer.clone().run()).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("retention", &kernel.health.restarts, || crate::retention::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("scrub", &kernel.health.restarts, || scrub::run(kernel.clone(), Pace::SLOW)).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("health", &kernel.health.restarts, || crate::health::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("observation", &kernel.health.restarts, || crate::registry::observe(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("journal", &kernel.health.restarts, || kernel.journal.run(&kernel.store)).await;
+        }));
+        let (kernel, inbox) = (self.clone(), Arc::new(tokio::sync::Mutex::new(inbox)));
+        tasks.push(tokio::spawn(async move {
+            let take = || kernel.clone().take_reports(inbox.clone());
+            keep("reports", &kernel.health.restarts, take).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("supervision", &kernel.health.restarts, || kernel.clone().supervise()).await;
+        }));
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
+    }
+
+    /// Hands what streams report to those who keep their states.
+    async fn take_reports(
+        self: Arc<Self>,
+        inbox: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<(StreamId, StreamReport)>>>,
+    ) {
+        let mut inbox = inbox.lock().await;
+        while let Some((stream, report)) = inbox.recv().await {
+            if let StreamReport::Ended { error, .. } = &report {
+                self.health.stream_ended(&stream.camera, error.class);
+            }
+            self.registry.observed.report(&stream, &report);
+            self.supervisor.report(&stream, report);
+        }
+        // The streams are gone: the server stops.
+        std::future::pending::<()>().await;
+    }
+
+    /// Lets time pass for every camera's state, and stores what is worth keeping of it.
+    async fn supervise(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(ROUND);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut round = 0u32;
+        loop {
+            tick.tick().await;
+            for note in self.live.take_notes() {
+                self.supervisor.note(note);
+            }
+            if self.live.has_pending() {
+                self.indexer.wake();
+            }
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(TICK_ROUNDS) {
+                self.supervisor.tick();
+                self.sum_up(self.reads.due(self.clock.wall()));
+            }
+            if round.is_multiple_of(PERSIST_ROUNDS) {
+                self.persist_statuses();
+            }
+        }
+    }
+
+    pub(super) fn persist_statuses(&self) {
+        let statuses = self.supervisor.take_persistent();
+        if !statuses.is_empty() {
+            self.journal.statuses(statuses);
+        }
+    }
+}
