@@ -35,7 +35,7 @@ for (const id of ids) {
       assert.ok(Math.round(segment.duration) <= manifest.targetDuration, `${segment.duration}`);
       const file = footage.files.find(({ url }) => segment.uri.startsWith(`${url}?base=`));
       assert.ok(file, segment.uri);
-      assert.ok(segment.map && file.url === segment.map.uri && segment.map.byterange.offset === 0, 'the map is that of the file');
+      assert.ok(segment.map && segment.uri === segment.map.uri && segment.map.byterange.offset === 0, 'the map is that of the file');
       if (!sizes.has(file.url)) {
         const head = await fetch(world.server.url + file.url, { method: 'HEAD' });
         sizes.set(file.url, Number(head.headers.get('content-length')));

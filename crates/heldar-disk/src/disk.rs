@@ -3,11 +3,12 @@
 //! Paths are relative to the recordings root and come from [`crate::SegmentName`] only: ids and dates, never text of a
 //! client.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heldar_bmff::ReadAt;
 
@@ -180,6 +181,8 @@ pub fn boot_id() -> Option<String> {
 pub struct OsDisk {
     root: PathBuf,
     identity: Arc<Identity>,
+    /// Folders whose own entries are durable, so that they are not synced again for every file.
+    linked: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl OsDisk {
@@ -191,7 +194,7 @@ impl OsDisk {
         let root = root.into();
         std::fs::create_dir_all(&root)?;
         let identity = Arc::new(Identity::unmarked(&root)?);
-        Ok(OsDisk { root, identity })
+        Ok(OsDisk { root, identity, linked: Arc::default() })
     }
 
     /// The recordings folder at `root`, compared with what is remembered of it; `data` is the data folder, and `fresh` the
@@ -207,7 +210,7 @@ impl OsDisk {
     ) -> io::Result<(Self, Recognised)> {
         let root = root.into();
         let (identity, recognised) = identity::recognise(&root, data, remembered, fresh)?;
-        Ok((OsDisk { root, identity: Arc::new(identity) }, recognised))
+        Ok((OsDisk { root, identity: Arc::new(identity), linked: Arc::default() }, recognised))
     }
 
     /// The folder itself.
@@ -221,6 +224,23 @@ impl OsDisk {
             self.identity.verify()?;
         }
         Err(error)
+    }
+
+    fn linked(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a folder and those above it. Where one was missing, their entries count as not durable from now on.
+    fn create_folders(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let mut linked = self.linked();
+        for above in folder.ancestors().take_while(|above| *above != self.root) {
+            linked.remove(above);
+        }
+        drop(linked);
+        std::fs::create_dir_all(folder)
     }
 
     fn full(&self, path: &str) -> io::Result<PathBuf> {
@@ -238,7 +258,7 @@ impl Disk for OsDisk {
         let file = match options.open(&full) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = full.parent() {
-                    std::fs::create_dir_all(folder)?;
+                    self.create_folders(folder)?;
                 }
                 options.open(&full)?
             }
@@ -256,13 +276,18 @@ impl Disk for OsDisk {
     }
 
     fn sync_folder(&self, path: &str) -> io::Result<()> {
-        let mut folder = self.full(path)?;
+        let lowest = self.full(path)?;
+        let mut folder = lowest.clone();
         loop {
             File::open(&folder)?.sync_all()?;
-            if folder == self.root || !folder.pop() {
-                return Ok(());
+            let known = folder == self.root || self.linked().contains(&folder);
+            if known || !folder.pop() {
+                break;
             }
         }
+        let durable = lowest.ancestors().take_while(|above| *above != self.root).map(Path::to_path_buf);
+        self.linked().extend(durable);
+        Ok(())
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
@@ -303,7 +328,7 @@ impl Disk for OsDisk {
         let to = self.full(to)?;
         self.identity.verify()?;
         if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder)?;
+            self.create_folders(folder)?;
         }
         std::fs::rename(self.full(from)?, to)
     }

@@ -25,7 +25,7 @@ const BATCH_FROM: usize = 12;
 /// come from the streams and the shortest delay seen, not from when a socket was read.
 const REST: Duration = Duration::from_millis(50);
 /// Time between two signs of life of the thread.
-const BEAT: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(3);
 /// Rest of a stream whose task panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 

@@ -41,7 +41,8 @@ use crate::error::{ErrorKind, StoreError};
 /// How safe a write is when its caller is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// It survives the end of the process; a power cut may take the last moments. For what can be sent again.
+    /// It survives the end of this process and of the database; a power cut may take the last moments of a SQLite file. For
+    /// what can be found again in the files.
     Relaxed,
     /// It survives a power cut.
     Full,

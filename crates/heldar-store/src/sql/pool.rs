@@ -13,6 +13,8 @@ use crate::error::{ErrorKind, StoreError};
 
 /// How long a read waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same for a server, which may be away: who asks is told soon.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection to a server that nobody used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Readers of a SQLite file.
@@ -29,7 +31,7 @@ impl Readers {
     pub(crate) fn postgres(options: PgConnectOptions, max_connections: u32) -> Readers {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
-            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .acquire_timeout(SERVER_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT);
         // A read that takes longer than this is answered as busy.
         Readers::Postgres(pool.connect_lazy_with(options.options([("statement_timeout", "30s")])))
