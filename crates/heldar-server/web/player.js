@@ -21,12 +21,12 @@ const SHORTEST_AFTER_WAIT = 4_000;
 /** Footage that ended so long ago is not being recorded any more. */
 const ENDED = 8_000;
 const RETRY = 700;
-/** Stepping: intervals that are remembered, tries to find another picture, and the time until it is on screen. */
+/** Stepping: intervals that are remembered, tries to find another picture, and how long one may take to be on screen. */
 const REMEMBERED = 12;
 const TRIES = 25;
+const SLOWEST = 1_000;
 /** Length of a picture of a camera that does not tell, in seconds. */
 const SHORTEST_PICTURE = 1 / 50;
-const SETTLE = 40;
 
 export class Player extends EventTarget {
   camera = '';
@@ -134,9 +134,10 @@ export class Player extends EventTarget {
         this.seek(this.wall + direction * length * 1000, { direction });
         return;
       }
+      const presented = once(video, 'presented', this.#job.signal);
       video.currentTime = target;
       await once(video, 'seeked', this.#job.signal).catch(() => {});
-      await pause(SETTLE);
+      await Promise.race([presented, pause(SLOWEST)]).catch(() => {});
       // Pictures may last longer than was thought.
       if (this.#picture !== from || !video.paused || !this.#isFront(video)) {
         this.#changed();
@@ -410,6 +411,7 @@ export class Player extends EventTarget {
           this.#intervals = [...this.#intervals.slice(-REMEMBERED), since];
         }
       }
+      video.dispatchEvent(new Event('presented'));
       video.requestVideoFrameCallback(seen);
     };
     video.requestVideoFrameCallback(seen);

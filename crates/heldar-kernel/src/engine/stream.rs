@@ -111,6 +111,8 @@ pub struct StreamFigures {
     pub damaged: AtomicU64,
     /// Capture time of the newest picture, µs since 1970; 0 before the first.
     pub newest_us: AtomicI64,
+    /// Capture time of the first picture of the newest session, µs since 1970; 0 before there is one.
+    pub session_us: AtomicI64,
     /// Stream time minus host clock, µs.
     pub clock_offset_us: AtomicI64,
     /// Longest time that a picture may last, µs.
@@ -302,6 +304,7 @@ impl StreamTask {
             }
             (AudioPolicy::Keep, Some(_)) => AudioOutcome::Converted,
         };
+        self.figures.session_us.store(0, Ordering::Relaxed);
         self.report(StreamReport::Streaming {
             transport: session.transport,
             left_out: session.left_out.clone(),
@@ -417,6 +420,9 @@ impl StreamTask {
         if unit.track == TrackKind::Video {
             figures.pictures.fetch_add(1, Ordering::Relaxed);
             figures.newest_us.fetch_max(unit.captured_at.0, Ordering::Relaxed);
+            if figures.session_us.load(Ordering::Relaxed) == 0 {
+                figures.session_us.store(unit.captured_at.0, Ordering::Relaxed);
+            }
         }
         self.recorder.push(&unit, &mut self.orders);
         figures.longest_picture_us.store(self.recorder.longest_picture().0, Ordering::Relaxed);

@@ -255,6 +255,8 @@ impl Supervisor {
                     );
                 }
                 watch.machine.streaming(now);
+                // Rates of a session do not count the time before it.
+                watch.measured = None;
                 let view = &mut watch.view;
                 view.session = SessionPhase::Streaming;
                 view.transport = Some(transport);

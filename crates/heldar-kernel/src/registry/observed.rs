@@ -91,25 +91,27 @@ fn rate(pictures: u64, over: Micros) -> Option<u32> {
     u32::try_from(hundredths * 10).ok()
 }
 
-/// Pictures received so far and capture time of the newest.
+/// Pictures received so far, and capture times of the first of the session and of the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Count {
+    session_us: i64,
     pictures: u64,
     newest_us: i64,
 }
 
 impl Count {
     fn of(figures: &StreamFigures) -> Option<Self> {
+        let session_us = figures.session_us.load(Ordering::Relaxed);
         let pictures = figures.pictures.load(Ordering::Relaxed);
         let newest_us = figures.newest_us.load(Ordering::Relaxed);
-        (newest_us > 0).then_some(Count { pictures, newest_us })
+        (session_us > 0).then_some(Count { session_us, pictures, newest_us })
     }
 }
 
 #[derive(Debug)]
 struct Entry {
     seen: Seen,
-    /// Where the measurement of the present session began.
+    /// Where the measurement began, in one session.
     since: Option<Count>,
     stored: Option<(Seen, MonoTime)>,
 }
@@ -129,32 +131,20 @@ impl Observations {
 
     /// Takes in what a stream's task reports.
     pub fn report(&self, stream: &StreamId, report: &StreamReport) {
+        let StreamReport::Params(params) = report else { return };
+        let Some(video) = params.video() else { return };
+        let seen = Seen::of(video);
         let mut streams = self.streams();
-        match report {
-            StreamReport::Params(params) => {
-                let Some(video) = params.video() else { return };
-                let seen = Seen::of(video);
-                let entry = streams.entry(stream.clone()).or_insert_with(|| Entry {
-                    seen: seen.clone(),
-                    since: None,
-                    stored: None,
-                });
-                if entry.seen.differs(&seen) {
-                    entry.since = None;
-                    entry.seen = seen;
-                }
-                self.news.notify_one();
-            }
-            StreamReport::Streaming { .. }
-            | StreamReport::Ended { .. }
-            | StreamReport::Reconfigured
-            | StreamReport::Idle => {
-                if let Some(entry) = streams.get_mut(stream) {
-                    entry.since = None;
-                }
-            }
-            StreamReport::Connecting => {}
+        let entry = streams.entry(stream.clone()).or_insert_with(|| Entry {
+            seen: seen.clone(),
+            since: None,
+            stored: None,
+        });
+        if entry.seen.differs(&seen) {
+            entry.since = None;
+            entry.seen = seen;
         }
+        self.news.notify_one();
     }
 
     /// What the running or last session of this process showed.
@@ -170,7 +160,7 @@ impl Observations {
     fn measure(&self, stream: &StreamId, now: Count) {
         let mut streams = self.streams();
         let Some(entry) = streams.get_mut(stream) else { return };
-        let Some(since) = entry.since else {
+        let Some(since) = entry.since.filter(|since| since.session_us == now.session_us) else {
             entry.since = Some(now);
             return;
         };
@@ -261,7 +251,11 @@ mod tests {
     }
 
     fn count(pictures: u64, ms: i64) -> Count {
-        Count { pictures, newest_us: 1_000_000_000 + ms * 1000 }
+        counted(1, pictures, ms)
+    }
+
+    fn counted(session_us: i64, pictures: u64, ms: i64) -> Count {
+        Count { session_us, pictures, newest_us: 1_000_000_000 + ms * 1000 }
     }
 
     fn fps(observed: &Observations) -> Option<f64> {
@@ -279,9 +273,9 @@ mod tests {
         assert_eq!(fps(&observed), Some(25.0), "too short");
         observed.measure(&stream(), count(1050, 5_000));
         assert_eq!(fps(&observed), Some(10.0));
-        observed.report(&stream(), &StreamReport::Idle);
-        observed.measure(&stream(), count(1051, 100_000));
-        observed.measure(&stream(), count(1151, 110_010));
+        observed.measure(&stream(), counted(2, 1051, 100_000));
+        assert_eq!(fps(&observed), Some(10.0));
+        observed.measure(&stream(), counted(2, 1151, 110_010));
         assert_eq!(fps(&observed), Some(9.99), "the outage does not count");
     }
 
