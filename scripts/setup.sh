@@ -13,6 +13,7 @@ tests=(
     # cameras and readers that are not ours
     gstreamer1.0-tools=gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gst-rtsp-server-1.0
+    mediainfo=mediainfo
     # the browser, and what drives it
     nodejs=node npm=npm
     # what installs the tester of the API

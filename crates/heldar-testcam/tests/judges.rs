@@ -27,6 +27,13 @@ fn passed(output: &Output, what: &str) {
     assert!(output.status.success(), "{what}: {said}");
 }
 
+/// It has seen all that it was to see, and nothing went wrong until then. Its sources sometimes interrupt their own PAUSE
+/// when they are taken down, and call that an error.
+fn decoded(output: &Output, what: &str) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("Got EOS from element"), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn ffprobe_sees_both_tracks() {
     let running = guarded().await;
@@ -92,12 +99,12 @@ async fn gstreamer_reads_and_decodes() {
         let reads = running.cameras().iter().zip(decoders).map(|(camera, decoder)| async move {
             let location = format!("location={}", with_account(&camera.url));
             let protocols = format!("protocols={transport}");
-            let mut arguments = vec!["-q", "rtspsrc", &location, &protocols, "name=source", "source.", "!"];
+            let mut arguments = vec!["rtspsrc", &location, &protocols, "name=source", "source.", "!"];
             arguments.extend(["application/x-rtp,media=video", "!"]);
             arguments.extend(decoder.split(' '));
             arguments.extend(["!", "fakesink", "num-buffers=60"]);
             let output = run("gst-launch-1.0", &arguments).await;
-            passed(&output, &format!("{} over {transport}", camera.url));
+            decoded(&output, &format!("{} over {transport}", camera.url));
         });
         futures_util::future::join_all(reads).await;
     }
@@ -113,11 +120,11 @@ async fn gstreamer_reads_sound() {
     ] {
         let running = one(profile).await;
         let location = format!("location={}", running.cameras()[0].url);
-        let mut arguments = vec!["-q", "rtspsrc", &location, "protocols=tcp", "name=source", "source.", "!"];
+        let mut arguments = vec!["rtspsrc", &location, "protocols=tcp", "name=source", "source.", "!"];
         arguments.extend(["application/x-rtp,media=audio", "!"]);
         arguments.extend(decoder.split(' '));
         arguments.extend(["!", "fakesink", "num-buffers=40"]);
-        passed(&run("gst-launch-1.0", &arguments).await, decoder);
+        decoded(&run("gst-launch-1.0", &arguments).await, decoder);
     }
 }
 
