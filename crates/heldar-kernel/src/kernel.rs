@@ -32,6 +32,7 @@ use crate::clips::ClipFolder;
 use crate::engine::indexer::{Indexer, StreamNumbers};
 use crate::engine::ingest::Ingest;
 use crate::engine::journal::{Entry, Journal};
+use crate::engine::late::Late;
 use crate::engine::live_index::LiveIndex;
 use crate::engine::outage::Outages;
 use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport, name_end, settle_gap};
@@ -120,8 +121,10 @@ pub struct Kernel {
     pub sealer: Sealer,
     /// Which addresses cameras may have.
     pub guard: Arc<CameraGuard>,
-    /// What recovery did.
+    /// What recovery did at the start.
     pub recovered: RecoveryReport,
+    /// What it could not do then.
+    pub(crate) late: Late,
     /// Changes of cameras and sites, and what streams have shown.
     pub registry: Registry,
     /// Reads of footage, for their audit.
@@ -188,8 +191,9 @@ impl Kernel {
         let streams = store.streams(&Scope::All).await?;
         let outage = Outages::since(&store).await?;
         let recovery = Recovery::new(store.clone(), disk.clone(), clock.wall()).after(outage.of());
-        let recovered = recovery.run(&streams).await?;
-        outage.recovered(&store, clock.wall()).await?;
+        let (recovered, postponed) = recovery.run(&streams).await?;
+        let late = Late::new(outage, postponed, clock.wall());
+        late.note(&store, clock.wall()).await?;
         let numbers = Arc::new(StreamNumbers::default());
         for stream in streams {
             numbers.insert(stream.id, stream.stream_no);
@@ -260,6 +264,7 @@ impl Kernel {
             sealer,
             guard,
             recovered,
+            late,
             indexer,
             lock: std::sync::Mutex::new(Some(lock)),
             tasks: std::sync::Mutex::default(),

@@ -16,4 +16,5 @@ pub mod playback;
 pub mod reads;
 pub mod registry;
 pub mod retention;
+pub mod rhythm;
 pub mod secrets;

@@ -11,6 +11,7 @@ use heldar_http::{App, AppSlot, Limits, Listeners, Phase, serve};
 use heldar_kernel::front;
 use heldar_kernel::health::Configuration;
 use heldar_kernel::kernel::Kernel;
+use heldar_kernel::rhythm::Rhythm;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pages::BuiltIn;
@@ -37,6 +38,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     for finding in loaded.findings.iter().filter(|finding| finding.level >= Level::Warning) {
         tracing::warn!(code = finding.code, "{}", finding.text);
     }
+    Rhythm::main();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

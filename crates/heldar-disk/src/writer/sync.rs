@@ -62,7 +62,11 @@ impl<T> SyncSide<T> {
                 due.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
             match self.orders.recv_timeout(wait) {
                 Ok(order) => self.carry_out(order, Instant::now()),
-                Err(RecvTimeoutError::Timeout) => while self.sync_one_due(Instant::now()) {},
+                Err(RecvTimeoutError::Timeout) => {
+                    // Who is awake does as well what is due soon.
+                    let soon = Instant::now() + self.interval / 4;
+                    while self.sync_one_due(soon, Instant::now()) {}
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.sync_all(Instant::now());
                     return;
@@ -78,7 +82,7 @@ impl<T> SyncSide<T> {
                 self.carry_out(order, now);
                 Step::Did
             }
-            Err(TryRecvError::Empty) if self.sync_one_due(now) => Step::Did,
+            Err(TryRecvError::Empty) if self.sync_one_due(now, now) => Step::Did,
             Err(TryRecvError::Empty) => Step::Idle,
             Err(TryRecvError::Disconnected) => {
                 self.sync_all(now);
@@ -98,9 +102,9 @@ impl<T> SyncSide<T> {
         }
     }
 
-    /// Syncs the first file that is due; false when none is.
-    fn sync_one_due(&mut self, now: Instant) -> bool {
-        let due = self.files.iter().find(|(_, tracked)| tracked.due <= now).map(|(key, _)| *key);
+    /// Syncs the first file that is due by an instant; false when none is.
+    fn sync_one_due(&mut self, by: Instant, now: Instant) -> bool {
+        let due = self.files.iter().find(|(_, tracked)| tracked.due <= by).map(|(key, _)| *key);
         due.inspect(|key| _ = self.sync(*key, now)).is_some()
     }
 

@@ -18,14 +18,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::stream::{Shared, StreamFigures, StreamSettings, StreamTask};
+use crate::rhythm::Rhythm;
 
 /// Gathering wake-ups pays from this many running streams on; below it costs more than it saves.
 const BATCH_FROM: usize = 12;
 /// How long the thread rests. Half of what a wake-up costs is the waking; recordings do not mind, since times of capture
 /// come from the streams and the shortest delay seen, not from when a socket was read.
-const REST: Duration = Duration::from_millis(50);
-/// Time between two signs of life of the thread.
-const BEAT: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_millis(80);
+/// Beats between two signs of life of the thread.
+const BEATS: u32 = 4;
 /// Rest of a stream whose task panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
@@ -107,6 +108,7 @@ impl Ingest {
         let (tasks, mut queue) = mpsc::unbounded_channel::<Seed>();
         let running = Arc::new(AtomicUsize::new(0));
         let watched = running.clone();
+        let rhythm = Rhythm::begin();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -123,9 +125,10 @@ impl Ingest {
             let local = LocalSet::new();
             local.block_on(&runtime, async move {
                 let beat = tokio::task::spawn_local(async move {
+                    let mut due = rhythm.every(BEATS);
                     loop {
                         beating.store(clock.mono().0, Ordering::Relaxed);
-                        tokio::time::sleep(BEAT).await;
+                        due.tick().await;
                     }
                 });
                 let mut all = tokio::task::JoinSet::new();

@@ -3,6 +3,7 @@
 pub mod indexer;
 pub mod ingest;
 pub mod journal;
+pub mod late;
 pub mod live_index;
 pub mod outage;
 pub mod recovery;

@@ -39,8 +39,8 @@ impl Outages {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn recovered(self, store: &Store, now: WallTime) -> Result<(), StoreError> {
-        match self.now {
+    pub async fn recovered(&self, store: &Store, now: WallTime) -> Result<(), StoreError> {
+        match self.now.clone() {
             Some(value) if self.last.as_ref() != Some(&value) => {
                 store.write(PutSetting { key: BOOT.to_owned(), value, now }).await
             }

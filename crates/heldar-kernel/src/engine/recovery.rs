@@ -63,6 +63,28 @@ pub enum RecoveryError {
     Task(#[from] tokio::task::JoinError),
 }
 
+/// What the disk did not let be looked at.
+#[derive(Debug, Default)]
+pub struct Postponed {
+    /// Segments that are open.
+    segments: Vec<Segment>,
+    /// Streams whose newest files are unknown, and from when on.
+    streams: Vec<(Stream, Option<WallTime>)>,
+}
+
+impl Postponed {
+    /// True when nothing is left to do.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.streams.is_empty()
+    }
+
+    /// The streams that it speaks of, each with the instant before which all is known.
+    pub fn streams(&self) -> Vec<(StreamId, Option<WallTime>)> {
+        let sealed = self.segments.iter().map(|segment| (segment.stream.clone(), Some(segment.id.start)));
+        sealed.chain(self.streams.iter().map(|(stream, newest)| (stream.id.clone(), *newest))).collect()
+    }
+}
+
 /// Brings index and disk together.
 pub struct Recovery {
     store: Store,
@@ -70,12 +92,14 @@ pub struct Recovery {
     now: WallTime,
     outage: Outage,
     report: RecoveryReport,
+    postponed: Postponed,
 }
 
 impl Recovery {
     /// A recovery over a store and a folder.
     pub fn new(store: Store, disk: Arc<dyn Disk>, now: WallTime) -> Self {
-        Recovery { store, disk, now, outage: Outage::Machine, report: RecoveryReport::default() }
+        let (report, postponed) = Default::default();
+        Recovery { store, disk, now, outage: Outage::Machine, report, postponed }
     }
 
     /// Says what went down before; without a word it may have been the machine, and every byte of an open file is read.
@@ -86,14 +110,34 @@ impl Recovery {
     /// Does all of it.
     ///
     /// # Errors
-    /// The store failed. A file that cannot be read is reported, never an error.
-    pub async fn run(mut self, streams: &[Stream]) -> Result<RecoveryReport, RecoveryError> {
+    /// The store failed. A file that cannot be read is postponed, never an error.
+    pub async fn run(mut self, streams: &[Stream]) -> Result<(RecoveryReport, Postponed), RecoveryError> {
         self.finish_deletions().await?;
         self.seal_open().await?;
         for stream in streams {
-            self.take_in(stream).await?;
+            let newest = self.store.last_segment(&Scope::All, &stream.id).await?;
+            self.take_in(stream, newest.map(|segment| segment.id.start), None).await?;
         }
-        Ok(self.report)
+        Ok((self.report, self.postponed))
+    }
+
+    /// Does what was postponed, as far as the disk allows now. The server records meanwhile: what begins at `since` or
+    /// later is its own.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn resume(
+        mut self,
+        postponed: &Postponed,
+        since: WallTime,
+    ) -> Result<(RecoveryReport, Postponed), RecoveryError> {
+        for segment in &postponed.segments {
+            self.seal_one(segment.clone()).await?;
+        }
+        for (stream, newest) in &postponed.streams {
+            self.take_in(stream, *newest, Some(since)).await?;
+        }
+        Ok((self.report, self.postponed))
     }
 
     /// What was done so far.
@@ -165,9 +209,9 @@ impl Recovery {
                 self.store.write_all(vec![mark.into(), RemoveMarked { ids }.into()]).await?;
             }
             Err(error) => {
-                // A row that is sealed is never doubted again; this one may claim more than there is. The next start
-                // looks again.
-                tracing::warn!(segment = %segment.id, %error, "an open segment cannot be checked and stays open");
+                // A row that is sealed is never doubted again; this one may claim more than there is.
+                tracing::debug!(segment = %segment.id, %error, "an open segment cannot be checked and stays open");
+                self.postponed.segments.push(segment);
             }
         }
         Ok(())
@@ -204,22 +248,31 @@ impl Recovery {
         self.store.write(op).await.map(|_outcome| ())
     }
 
-    /// R3: files in the day folders at or after the newest segment that have no row.
-    async fn take_in(&mut self, stream: &Stream) -> Result<(), RecoveryError> {
-        let newest = self.store.last_segment(&Scope::All, &stream.id).await?.map(|segment| segment.id.start);
+    /// R3: files in the day folders at or after the newest segment that have no row, and begin before `until`.
+    async fn take_in(
+        &mut self,
+        stream: &Stream,
+        newest: Option<WallTime>,
+        until: Option<WallTime>,
+    ) -> Result<(), RecoveryError> {
         let disk = self.disk.clone();
         let (id, from) = (stream.id.clone(), newest.map(SegmentName::day));
         let names = tokio::task::spawn_blocking(move || names_since(&*disk, &id, from.as_deref())).await?;
         let names = match names {
             Ok(names) => names,
             Err(error) => {
-                tracing::warn!(stream = %stream.id, %error, "day folders cannot be listed");
+                tracing::debug!(stream = %stream.id, %error, "day folders cannot be listed");
+                self.postponed.streams.push((stream.clone(), newest));
                 return Ok(());
             }
         };
         let Some(first) = names.first() else { return Ok(()) };
         let known = self.known_names(&stream.id, first.second).await?;
-        for name in names.into_iter().filter(|name| !known.contains(&(name.second, name.number))) {
+        let is_new = |name: &SegmentName| {
+            until.is_none_or(|until| name.second < until.floor_second())
+                && !known.contains(&(name.second, name.number))
+        };
+        for name in names.into_iter().filter(is_new) {
             self.take_in_one(stream, name).await?;
         }
         Ok(())

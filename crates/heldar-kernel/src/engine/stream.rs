@@ -16,7 +16,7 @@ use heldar_ingest::{
 use heldar_media::{AccessUnit, TrackKind, TrackParams};
 use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::live_index::LiveIndex;
 
@@ -245,13 +245,21 @@ impl StreamTask {
         if getrandom::fill(&mut jitter).is_err() {
             tracing::debug!("no randomness for jitter");
         }
-        let delay = self.backoff.after(ran, end.error.class, jitter[0]);
-        tracing::info!(stream = %self.stream, error = %end.error, retry_in_ms = delay.0 / 1000, "session ended");
-        self.report(StreamReport::Ended { error: end.error, reason: end.reason, retry_in: Some(delay) });
-        let due = Instant::now() + delay.to_std();
+        // Without a source nothing is gained by another attempt: only an edit helps.
+        let delay = settings.source.is_ok().then(|| self.backoff.after(ran, end.error.class, jitter[0]));
+        let retry_in_ms = delay.map(|delay| delay.0 / 1000);
+        tracing::info!(stream = %self.stream, error = %end.error, retry_in_ms, "session ended");
+        self.report(StreamReport::Ended { error: end.error, reason: end.reason, retry_in: delay });
+        let rest = async {
+            match delay {
+                Some(delay) => sleep(delay.to_std()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(rest);
         loop {
             tokio::select! {
-                () = sleep_until(due) => return true,
+                () = &mut rest => return true,
                 changed = self.settings.changed() => {
                     if changed.is_err() {
                         return false;

@@ -22,9 +22,9 @@ use heldar_base::{CameraId, Clock as _, Micros, ReasonClass, Scope};
 use heldar_disk::DiskSpace;
 use heldar_http::metrics::{Counter, Family, Registry};
 use heldar_recorder::Now;
-use tokio::time::MissedTickBehavior;
 
 use crate::kernel::Kernel;
+use crate::rhythm::Rhythm;
 use gauges::Meters;
 use readiness::WantedSince;
 
@@ -38,6 +38,7 @@ pub use store_watch::StoreWatch;
 pub use totals::{Oldest, Sums, Totals, log_bytes};
 
 /// Time between checks (auth-system.md 6), and how long one may take.
+const CHECK_BEATS: u32 = 5;
 const CHECK: Duration = Duration::from_secs(5);
 /// What the recorder wrote within this time says as much as a check.
 const LATELY: Micros = Micros::from_secs(4);
@@ -214,10 +215,9 @@ async fn probe_store(kernel: &Kernel) -> Verdict {
 /// Checks every 5 s, for good.
 pub async fn run(kernel: Arc<Kernel>) {
     let mut since = WantedSince::default();
-    let mut tick = tokio::time::interval(CHECK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = Rhythm::main().every(CHECK_BEATS);
     loop {
-        tick.tick().await;
         kernel.health.check(&kernel, &mut since).await;
+        due.tick().await;
     }
 }

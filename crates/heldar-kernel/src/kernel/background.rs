@@ -3,23 +3,19 @@
 //! Owns: which tasks there are and what keeps each of them running. Never: decides anything that they decide.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use heldar_base::{Clock as _, StreamId};
 use tokio::sync::mpsc;
 
 use super::Kernel;
+use crate::engine::late;
 use crate::engine::stream::StreamReport;
 use crate::fsck::scrub::{self, Pace};
 use crate::health::tasks::keep;
+use crate::rhythm::Rhythm;
 
-/// Time between looks at what has reached the disk. All that is due every so often hangs on this one timer: each timer
-/// of its own would wake an idle processor.
-const ROUND: Duration = Duration::from_millis(500);
-/// Rounds between two looks at what time alone changes.
-const TICK_ROUNDS: u32 = 2;
-/// Rounds between writes of statuses that changed.
-const PERSIST_ROUNDS: u32 = 10;
+/// Beats between writes of statuses that changed.
+const PERSIST_BEATS: u32 = 5;
 
 impl Kernel {
     pub(super) fn start_tasks(self: &Arc<Self>, inbox: mpsc::UnboundedReceiver<(StreamId, StreamReport)>) {
@@ -35,6 +31,10 @@ impl Kernel {
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
             keep("scrub", &kernel.health.restarts, || scrub::run(kernel.clone(), Pace::SLOW)).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("recovery", &kernel.health.restarts, || late::run(kernel.clone())).await;
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
@@ -79,23 +79,20 @@ impl Kernel {
 
     /// Lets time pass for every camera's state, and stores what is worth keeping of it.
     async fn supervise(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(ROUND);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut round = 0u32;
+        let mut beat = Rhythm::main().every(1);
+        let mut beats = 0u32;
         loop {
-            tick.tick().await;
+            beat.tick().await;
             for note in self.live.take_notes() {
                 self.supervisor.note(note);
             }
             if self.live.has_pending() {
                 self.indexer.wake();
             }
-            round = round.wrapping_add(1);
-            if round.is_multiple_of(TICK_ROUNDS) {
-                self.supervisor.tick();
-                self.sum_up(self.reads.due(self.clock.wall()));
-            }
-            if round.is_multiple_of(PERSIST_ROUNDS) {
+            self.supervisor.tick();
+            self.sum_up(self.reads.due(self.clock.wall()));
+            beats = beats.wrapping_add(1);
+            if beats.is_multiple_of(PERSIST_BEATS) {
                 self.persist_statuses();
             }
         }

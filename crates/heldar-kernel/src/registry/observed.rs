@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use heldar_base::{CameraId, Clock as _, Micros, MonoTime, StreamId};
 use heldar_media::VideoParams;
@@ -16,9 +15,10 @@ use tokio::sync::Notify;
 
 use crate::engine::stream::{StreamFigures, StreamReport};
 use crate::kernel::Kernel;
+use crate::rhythm::Rhythm;
 
-/// Time between looks at the figures.
-const ROUND: Duration = Duration::from_secs(5);
+/// Beats between looks at the figures.
+const ROUND: u32 = 5;
 /// Least time that a rate is measured over.
 const LEAST: Micros = Micros::from_secs(3);
 /// Longest time that a rate is measured over.
@@ -198,8 +198,7 @@ impl Observations {
 
 /// Measures and stores, for good.
 pub(super) async fn run(kernel: &Arc<Kernel>) {
-    let mut round = tokio::time::interval(ROUND);
-    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut round = Rhythm::main().every(ROUND);
     loop {
         let observed = &kernel.registry.observed;
         tokio::select! {

@@ -28,12 +28,13 @@ use heldar_http::metrics::{Counter, Family, Gauge, Registry};
 use heldar_store::{Store, StoreError};
 use heldar_timeline::retention::Reason;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::clips::ClipFolder;
 use crate::engine::journal::Journal;
 use crate::health::{DiskGate, Oldest};
 use crate::kernel::Kernel;
+use crate::rhythm::Rhythm;
 use leases::Leases;
 use notices::Trigger;
 use sweep::Memory;
@@ -45,8 +46,8 @@ pub use preview::{Asked, Dry};
 pub use steady::SteadyNow;
 pub use sweep::SweepReport;
 
-/// Time between looks at free space.
-const WATCH: Duration = Duration::from_secs(10);
+/// Beats between looks at free space.
+const WATCH: u32 = 10;
 /// The first sweep comes this long after the start, or earlier if sweeps are closer together.
 const FIRST: Duration = Duration::from_secs(60);
 
@@ -251,8 +252,7 @@ pub async fn run(kernel: Arc<Kernel>) {
     let retention = &kernel.retention;
     let interval = retention.ground.settings.limits.interval.to_std().max(Duration::from_secs(1));
     let mut due = Instant::now() + interval.min(FIRST);
-    let mut watch = tokio::time::interval(WATCH);
-    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = Rhythm::main().every(WATCH);
     loop {
         let trigger = tokio::select! {
             () = tokio::time::sleep_until(due) => Trigger::Due,

@@ -186,6 +186,22 @@ async fn tests_of_streams_that_are_not_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_camera_without_an_address_waits_for_one() {
+    let cameras = Cameras::start(None, &["-an"]).await;
+    let world = World::start().await;
+    made(&world, json!({ "name": "gate" })).await;
+    let path = "/api/v1/cameras/gate/health";
+    let health = until(&world, path, |h| h["session"] == "backoff").await;
+    assert_eq!(health["next_attempt_at"], Value::Null, "{health}");
+    let system = world.get("/api/v1/system").await.ok();
+    assert_eq!((&system["cameras_wanted"], &system["active_recorders"]), (&json!(1), &json!(0)), "{system}");
+    patch(&world, "/api/v1/cameras/gate", &json!({ "main_stream_url": cameras.url("pl4nted") })).await.ok();
+    until(&world, path, |h| h["session"] == "streaming").await;
+    let system = world.get("/api/v1/system").await.ok();
+    assert_eq!(system["active_recorders"], 1, "{system}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sound_and_transport_are_told() {
     let cameras = Cameras::start(None, &["-c:a", "aac"]).await;
     let world = World::start().await;

@@ -70,7 +70,8 @@ impl Engine {
         if from.disk.is_dead() {
             return false;
         }
-        let report = outcome.unwrap_or_else(|error| panic!("the start fails: {error}"));
+        let (report, postponed) = outcome.unwrap_or_else(|error| panic!("the start fails: {error}"));
+        assert!(postponed.is_empty(), "a disk that answers lets everything be done: {postponed:?}");
         from.trace.step(format_args!("recovered {report:?}"));
         true
     }

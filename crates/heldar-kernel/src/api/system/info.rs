@@ -312,8 +312,17 @@ impl Cameras {
             total: count(|_| true),
             recording: count(|view| view.state == CameraState::Recording),
             wanted: count(is_wanted),
-            active: count(|view| is_wanted(view) && view.session != SessionPhase::Idle),
+            active: count(|view| is_wanted(view) && tries(view)),
         }
+    }
+}
+
+/// Whether there is a session, or another attempt to come.
+fn tries(view: &StatusView) -> bool {
+    match view.session {
+        SessionPhase::Idle => false,
+        SessionPhase::Connecting | SessionPhase::Streaming => true,
+        SessionPhase::Backoff => view.next_attempt_at.is_some(),
     }
 }
 

@@ -12,7 +12,7 @@ mod testcam;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use figures::{Sample, figure};
-pub(crate) use footage::{Footage, Hole, time};
+pub(crate) use footage::{Footage, Hole, micros, time};
 pub(crate) use http::Answer;
 pub(crate) use media::{Clip, Ticks};
 pub(crate) use mount::Mount;

@@ -99,6 +99,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// What it and those before it in this place have said.
+    pub(crate) fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// Waits until it answers; the time from its start to that.
     #[track_caller]
     pub(crate) fn ready(&mut self) -> Duration {
