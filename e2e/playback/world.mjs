@@ -15,7 +15,7 @@ const SEGMENT_SECONDS = 5;
 const HIGH = /^avc1\.64/;
 
 export const ids = CAMERAS.map(({ id }) => id);
-/** Server, cameras and scratch folder, and the recorded footage of each camera by its id. */
+/** Server, cameras and scratch folder, the recorded footage of each camera by its id, and when the server was killed. */
 export const world = { footage: {} };
 
 /** Records the cameras; `meanwhile` is called when there is footage and recording goes on, and waited for at the end. */
@@ -45,6 +45,12 @@ export async function record(meanwhile) {
   await fault('all', 'refuse', { for: 3 });
   await Promise.all(CAMERAS.map(({ id }) => until(async () => (await health(id)).state === 'offline', `${id} is offline`)));
   await Promise.all(CAMERAS.map(({ id }) => until(async () => (await health(id)).state === 'recording', `${id} is back`)));
+  await Promise.all(CAMERAS.map(({ id }) => seconds(id, 4)));
+  // The end of such a file may hold a little less sound than pictures: what was to follow is lost.
+  await world.server.kill();
+  world.killed = Date.now();
+  await world.server.start();
+  await Promise.all(CAMERAS.map(({ id }) => until(async () => (await health(id)).state === 'recording', `${id} is recorded again`)));
   await Promise.all(CAMERAS.map(({ id }) => seconds(id, 4)));
   await world.server.call('PATCH', '/api/v1/cameras/yard', { main_stream_url: world.cameras.cameras.at(-1).url });
   await until(async () => !HIGH.test((await segments('yard')).at(-1).codec_string), 'the codec has changed');

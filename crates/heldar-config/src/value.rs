@@ -50,6 +50,16 @@ pub enum ZoneSetting {
     Fixed(TimeZone),
 }
 
+impl ZoneSetting {
+    /// The zone itself; UTC where the host does not tell its own.
+    pub fn zone(&self) -> TimeZone {
+        match self {
+            ZoneSetting::System => TimeZone::system(),
+            ZoneSetting::Fixed(zone) => zone.clone(),
+        }
+    }
+}
+
 /// A value that was accepted.
 #[derive(Debug)]
 pub(crate) struct Parsed {

@@ -243,6 +243,10 @@ async fn create(
         kernel.lease_footage(scope, &stream, window.interval()).await.map_err(errors::store)?;
     let plan = kernel.plan(scope, &stream, window).await.map_err(plan_error)?;
     let holes = kernel.window_holes(scope, &stream, window).await.map_err(errors::store)?;
+    let download_name = match body.filename.filter(|name| !name.trim().is_empty()) {
+        Some(name) => name,
+        None => download_name(&kernel, &found, window.from).await?,
+    };
     let id = new_id();
     let filename = ClipFolder::file_name(id);
     let exported = export(&kernel, &plan, &filename).await?;
@@ -252,10 +256,7 @@ async fn create(
         id,
         camera: found.id.clone(),
         filename,
-        download_name: body
-            .filename
-            .filter(|name| !name.trim().is_empty())
-            .unwrap_or_else(|| download_name(&found.fields.name, window.from)),
+        download_name,
         from: window.from,
         to: window.to,
         covered_us: holes.covered.0,

@@ -17,7 +17,7 @@ use super::requester::Requester;
 use super::{Api, errors};
 use crate::footage::SegmentInfo;
 use crate::kernel::Kernel;
-use crate::playback::{CutTail, HlsItem, PlaylistWindow, SegmentSource, Session, cut_group, playlist};
+use crate::playback::{CutTail, HlsItem, PlaylistWindow, SegmentSource, Session, cut_group, playlist, split};
 use crate::reads::Read;
 
 const MP4: HeaderValue = HeaderValue::from_static("video/mp4");
@@ -191,20 +191,22 @@ async fn items(kernel: &Kernel, caller: &Caller, session: &Session) -> Result<Ve
     Ok(items)
 }
 
-/// The group of pictures in which the session ends, unless it ends exactly behind one.
+/// The HLS segment in which the session ends, unless it ends exactly behind a group of pictures.
 fn cut_tail(session: &Session, segment: &SegmentInfo, index: &heldar_bmff::FragmentIndex) -> Option<CutTail> {
     let to = session.window.to;
     if to <= segment.start() || to >= segment.end {
         return None;
     }
     let ticks = u64::try_from((to - segment.start()).to_ticks(VIDEO_TIMESCALE)).ok()?;
-    let group = index.gop_of(index.at_or_before(ticks.saturating_sub(1))?)?;
+    let last = index.at_or_before(ticks.saturating_sub(1))?;
+    let group = index.gop_of(last)?;
     let exact = index.end_of(group.end - 1)? <= ticks;
     if exact {
         return None;
     }
-    let url = format!("/media/playback/{}/seg_{}_{}.m4s", session.id, segment.start().0, group.start);
-    Some(CutTail { first: group.start, url, end: to })
+    let first = split(index, group).into_iter().find(|part| part.contains(&last))?.start;
+    let url = format!("/media/playback/{}/seg_{}_{first}.m4s", session.id, segment.start().0);
+    Some(CutTail { first, url, end: to })
 }
 
 async fn index(kernel: &Kernel, caller: &Caller, session: &Session) -> Result<Response, ApiError> {

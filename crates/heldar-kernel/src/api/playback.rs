@@ -10,6 +10,8 @@ use heldar_http::{
 use heldar_store::Attached;
 use heldar_store::op::AppendAudit;
 use heldar_timeline::Hole;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -379,7 +381,7 @@ async fn video(
     out.insert("x-heldar-covered-seconds", header_value(&format!("{}", holes.covered.as_secs_f64())));
     out.insert("x-heldar-gap-count", HeaderValue::from(holes.gaps.len()));
     if query.download == Some(true) {
-        let name = download_name(&found.fields.name, window.from);
+        let name = download_name(&kernel, &found, window.from).await?;
         out.insert(header::CONTENT_DISPOSITION, attachment(&name));
     }
     Ok(response)
@@ -418,12 +420,21 @@ fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
-/// Camera name and UTC time as a file name that every system takes.
-pub(super) fn download_name(camera: &str, from: WallTime) -> String {
+/// Camera name and local time as a file name that every system takes.
+pub(super) async fn download_name(
+    kernel: &Kernel,
+    camera: &heldar_store::Camera,
+    from: WallTime,
+) -> Result<String, ApiError> {
+    let zone = kernel.zone_of(camera).await.map_err(errors::store)?;
+    Ok(local_name(&camera.fields.name, from, zone))
+}
+
+fn local_name(camera: &str, from: WallTime, zone: TimeZone) -> String {
     let name: String =
         camera.chars().map(|c| if c.is_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
-    let (year, month, day, hour, minute, second) = from.civil();
-    format!("{}_{year:04}-{month:02}-{day:02}_{hour:02}-{minute:02}-{second:02}Z.mp4", name.trim_matches('_'))
+    let at = Timestamp::from_microsecond(from.0).unwrap_or_default().to_zoned(zone);
+    format!("{}_{}.mp4", name.trim_matches('_'), at.strftime("%Y-%m-%d_%H-%M-%S"))
 }
 
 /// `Content-Disposition` with an ASCII name and the real one (RFC 6266, RFC 8187).
@@ -446,4 +457,20 @@ pub(super) fn attachment(name: &str) -> HeaderValue {
 /// Nothing to attach but an audit row.
 pub(super) fn audited(entry: heldar_store::AuditEntry) -> Attached {
     Attached { audit: Some(entry), events: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_downloads_tell_camera_and_local_time() {
+        let at = WallTime::parse("2026-07-01T22:30:05.9Z").unwrap();
+        let check = |camera: &str, zone: &str, expect: &str| {
+            let zone = jiff::tz::TimeZoneDatabase::bundled().get(zone).unwrap();
+            assert_eq!(local_name(camera, at, zone), expect);
+        };
+        check("Gate 1", "UTC", "Gate_1_2026-07-01_22-30-05.mp4");
+        check("../Tür", "Europe/Berlin", "Tür_2026-07-02_00-30-05.mp4");
+    }
 }

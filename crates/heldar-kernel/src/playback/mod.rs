@@ -10,7 +10,7 @@ mod source;
 mod virtual_plan;
 mod window;
 
-pub use playlist::{CutTail, HlsItem, PlaylistWindow, playlist};
+pub use playlist::{CutTail, HlsItem, PlaylistWindow, playlist, split};
 pub use sessions::{Session, Sessions};
 pub use source::{SegmentSource, VirtualSource, cut_group};
 pub use virtual_plan::{Plan, PlanCache, PlanError};

@@ -1,7 +1,7 @@
 //! Media playlists (RFC 8216) over recorded files.
 //!
 //! Owns: which byte ranges become which HLS segments, and the text. A segment is a sync sample and everything up to the
-//! next one; after its first 10 s a longer one is split. Pure: an index of each file in, text out.
+//! next one; a longer one is split every 10 s. Pure: an index of each file in, text out.
 
 use std::fmt::Write as _;
 
@@ -30,14 +30,14 @@ pub struct HlsItem {
     pub holes: Vec<Interval>,
     /// What must not change without a discontinuity: codecs and size.
     pub codecs: String,
-    /// The numbers of the last group of pictures to be served cut, from its first fragment on.
+    /// The last HLS segment, when it is to be served cut.
     pub cut: Option<CutTail>,
 }
 
 /// The end of a session inside a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutTail {
-    /// First fragment of the group that is cut.
+    /// First fragment of the HLS segment that is cut.
     pub first: usize,
     /// URL of the bytes.
     pub url: String,
@@ -71,17 +71,19 @@ struct Line {
 pub fn playlist(window: PlaylistWindow, items: &[HlsItem]) -> Option<String> {
     let lines = lines(window, items);
     let first = lines.first()?;
-    let longest = lines.iter().map(|line| line.wall.len().0).max().unwrap_or(0);
+    // RFC 8216 4.3.3.1 and 6.2.1: no segment, rounded to the nearest second, is longer, and the figure stays the same
+    // while a playlist grows.
+    let listed = lines.iter().map(|line| line.wall.len());
+    let longest = if window.complete { listed.max().unwrap_or(LONGEST) } else { LONGEST };
     let mut text = String::with_capacity(256 + 160 * lines.len());
-    let target = (longest + 999_999) / 1_000_000;
-    // RFC 8216 4.3.3.1: no segment, rounded to the nearest second, is longer.
+    let target = (longest.0 + 999_999) / 1_000_000;
     let kind = if window.complete { "VOD" } else { "EVENT" };
     let _infallible = write!(
         text,
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:{kind}\n",
         target.max(1)
     );
-    if lines.iter().all(|line| line.sync) {
+    if window.complete && lines.iter().all(|line| line.sync) {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     let offset = (window.from - first.wall.start).max(Micros::ZERO);
@@ -125,42 +127,40 @@ fn lines(window: PlaylistWindow, items: &[HlsItem]) -> Vec<Line> {
         let at = |ticks: u64| item.start + Micros::from_ticks(ticks.cast_signed(), VIDEO_TIMESCALE);
         for gop in item.index.gops() {
             let Some(entry) = item.index.entries().get(gop.start) else { continue };
-            let start = at(entry.start_ticks);
             let gop_end = item.index.end_of(gop.end - 1).map_or(item.end, at);
-            if gop_end <= window.from || start >= window.to {
+            if gop_end <= window.from || at(entry.start_ticks) >= window.to {
                 continue;
             }
-            let growing = item.open && gop.end == item.index.entries().len();
-            if let Some(cut) = item.cut.as_ref().filter(|cut| cut.first == gop.start) {
-                let wall = Interval::new(start, cut.end);
-                push(
-                    &mut lines,
-                    Line {
-                        wall,
-                        uri: cut.url.clone(),
-                        range: None,
-                        sync: entry.sync,
-                        file,
-                        after_gap: false,
-                    },
-                );
-                continue;
+            let mut parts = split(&item.index, gop.clone());
+            if item.open && gop.end == item.index.entries().len() && !window.complete {
+                // The newest part of an open file may still grow; what is listed never changes (RFC 8216 6.2.1).
+                parts.pop();
             }
-            // The newest group of an open file may still grow; a segment, once listed, never changes (RFC 8216 6.2.1).
-            if growing {
-                continue;
-            }
-            for part in split(&item.index, gop) {
+            for part in parts {
                 let Some(bytes) = item.index.byte_range(part.clone()) else { continue };
                 let Some(first) = item.index.entries().get(part.start) else { continue };
                 let begin = at(first.start_ticks);
+                let mut line = Line {
+                    wall: Interval::new(begin, begin),
+                    uri: String::new(),
+                    range: None,
+                    sync: first.sync,
+                    file,
+                    after_gap: false,
+                };
+                if let Some(cut) = item.cut.as_ref().filter(|cut| cut.first == part.start) {
+                    line.wall.end = cut.end;
+                    line.uri.clone_from(&cut.url);
+                    push(&mut lines, line);
+                    return lines;
+                }
                 let end = item.index.end_of(part.end - 1).map_or(item.end, at);
                 let hole =
                     item.holes.iter().find(|hole| hole.end <= end && hole.start >= begin && hole.end == end);
-                let wall = Interval::new(begin, hole.map_or(end, |hole| hole.start));
-                let uri = based(item, window);
-                let range = Some((bytes.start, bytes.end - bytes.start));
-                push(&mut lines, Line { wall, uri, range, sync: first.sync, file, after_gap: false });
+                line.wall.end = hole.map_or(end, |hole| hole.start);
+                line.uri = based(item, window);
+                line.range = Some((bytes.start, bytes.end - bytes.start));
+                push(&mut lines, line);
             }
         }
     }
@@ -178,8 +178,8 @@ fn push(lines: &mut Vec<Line>, mut line: Line) {
     lines.push(line);
 }
 
-/// Splits a group of pictures after its first 10 s.
-fn split(index: &FragmentIndex, gop: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+/// The HLS segments that a group of pictures is served as. Fragments that come later change none but the last.
+pub fn split(index: &FragmentIndex, gop: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
     let entries = index.entries();
     let longest = LONGEST.to_ticks(VIDEO_TIMESCALE).cast_unsigned();
     let mut parts = Vec::new();
@@ -294,12 +294,33 @@ mod tests {
     }
 
     #[test]
-    fn long_groups_are_split_and_the_growing_one_is_left_out() {
-        let mut open = item(0, &[(24, 24), (3, 3)], "a");
-        open.open = true;
-        let text = playlist(PlaylistWindow { complete: false, ..window(0, 100) }, &[open]).unwrap();
-        assert_eq!(tags(&text, "#EXTINF:"), ["10.000000,", "10.000000,", "4.000000,"]);
-        assert!(!text.contains("INDEPENDENT") && !text.contains("ENDLIST") && text.contains("TYPE:EVENT"));
+    fn a_list_that_grows_keeps_what_it_has_said() {
+        let growing = |seconds: i64, complete: bool| {
+            let mut open = item(0, &[(3, 3), (seconds, seconds as usize)], "a");
+            open.open = true;
+            playlist(PlaylistWindow { complete, ..window(0, 27) }, &[open]).unwrap()
+        };
+        let early = growing(4, false);
+        assert_eq!(tags(&early, "#EXTINF:"), ["3.000000,"]);
+        let later = growing(23, false);
+        assert_eq!(tags(&later, "#EXTINF:"), ["3.000000,", "10.000000,", "10.000000,"]);
+        assert!(later.starts_with(&early), "{early}\n{later}");
+        assert!(!later.contains("ENDLIST") && later.contains("TYPE:EVENT"));
+        // Its end is that of what is there.
+        let last = growing(24, true);
+        assert_eq!(tags(&last, "#EXTINF:"), ["3.000000,", "10.000000,", "10.000000,", "4.000000,"]);
+        assert!(last.ends_with("#EXT-X-ENDLIST\n"));
+    }
+
+    #[test]
+    fn a_session_ends_in_a_part_of_a_long_group() {
+        let mut long = item(0, &[(3, 3), (24, 24)], "a");
+        let first = split(&long.index, 3..27)[1].start;
+        let end = WallTime(T0 + 15_500_000);
+        long.cut = Some(CutTail { first, url: "/media/playback/x/seg_0_13.m4s".to_owned(), end });
+        let text = playlist(PlaylistWindow { to: end, ..window(0, 0) }, &[long]).unwrap();
+        assert_eq!(tags(&text, "#EXTINF:"), ["3.000000,", "10.000000,", "2.500000,"]);
+        assert!(text.contains("seg_0_13.m4s\n#EXT-X-ENDLIST"));
     }
 
     #[test]

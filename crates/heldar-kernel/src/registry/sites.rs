@@ -6,7 +6,7 @@ use heldar_base::{Clock as _, Scope, SiteId, slugify};
 use heldar_http::Patch;
 use heldar_store::op::{CreateSite, DeleteSite, OnCameras, UpdateSite};
 use heldar_store::{Attached, AuditEntry, ErrorKind, SiteFields, SiteView, StoreError};
-use jiff::tz::TimeZoneDatabase;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde_json::{Map, Value, json};
 
 use super::author::{Author, Target, masked};
@@ -143,6 +143,22 @@ fn keep_null(change: Patch<String>, old: &str) -> Patch<String> {
     match change {
         Patch::Absent | Patch::Null => Patch::Value(old.to_owned()),
         given => given,
+    }
+}
+
+impl Kernel {
+    /// The zone in which people at a camera read the time: that of its site, without one the server's.
+    ///
+    /// # Errors
+    /// The store is busy or lost.
+    pub async fn zone_of(&self, camera: &heldar_store::Camera) -> Result<TimeZone, StoreError> {
+        let site = match &camera.fields.site_id {
+            Some(site) => self.store.site(&Scope::All, site).await?,
+            None => None,
+        };
+        let name = site.and_then(|view| view.site.fields.timezone);
+        let zone = name.and_then(|name| TimeZoneDatabase::bundled().get(&name).ok());
+        Ok(zone.unwrap_or_else(|| self.settings.time_zone.zone()))
     }
 }
 
