@@ -94,6 +94,34 @@ fn recording_beside_ffmpeg() {
 }
 
 #[test]
+fn recording_with_viewers_and_exports() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let clip = clip.to_str().unwrap();
+    let arguments =
+        ["--cameras", "2", "--viewers", "2", "--export-mbit", "8", "--seconds", "8", "--every", "4"];
+    let report = report(&[&["endure", "--clip", clip][..], &arguments[..]].concat());
+    assert_eq!(report["loss"]["missing_seconds"], 0.0, "{report:#}");
+    assert_eq!(report["looks"].as_array().unwrap().len(), 2);
+    positive(&report, &["/looks/1/rss_mib", "/viewers/1/segments", "/viewers/1/mib", "/exports/files"]);
+    assert_eq!(report["viewers"][0]["error"], Value::Null);
+}
+
+#[test]
+fn restarts_are_accounted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let report = report(&["restart", "--cameras", "2", "--clip", clip.to_str().unwrap(), "--runs", "1"]);
+    let restarts = report["restarts"].as_array().unwrap();
+    assert_eq!([&restarts[0]["end"], &restarts[1]["end"]], ["stop", "kill"]);
+    for restart in restarts {
+        assert_eq!(restart["missing_s"].as_array().unwrap().len(), 2);
+        positive(restart, &["/ended_s", "/ready_s", "/missing_s/0", "/missing_s/1"]);
+    }
+    positive(&restarts[1], &["/causes/server_crashed"]);
+}
+
+#[test]
 fn export_of_a_minute() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());

@@ -63,6 +63,15 @@ struct Head {
     close: bool,
 }
 
+/// A request; `fields` are further lines of its head.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    fields: &'a str,
+    body: Option<&'a Value>,
+}
+
 /// A client of one server.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -90,6 +99,19 @@ impl Client {
         self.request("GET", path, None).await
     }
 
+    /// Sends a GET for a range of bytes, `(offset, length)`.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub(super) async fn get_range(
+        &mut self,
+        path: &str,
+        (offset, len): (u64, u64),
+    ) -> Result<Answer, String> {
+        let range = format!("Range: bytes={offset}-{}\r\n", (offset + len).saturating_sub(1));
+        self.exchange_in_time(Request { method: "GET", path, fields: &range, body: None }).await
+    }
+
     /// Sends JSON by POST.
     ///
     /// # Errors
@@ -108,15 +130,19 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, String> {
+        self.exchange_in_time(Request { method, path, fields: "", body }).await
+    }
+
+    async fn exchange_in_time(&mut self, request: Request<'_>) -> Result<Answer, String> {
         let limit = self.limit;
-        let outcome = match tokio::time::timeout(limit, self.exchange(method, path, body)).await {
+        let outcome = match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(outcome) => outcome.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
         };
         if outcome.is_err() {
             self.connection = None;
         }
-        outcome.map_err(|error| format!("{method} {path}: {error}"))
+        outcome.map_err(|error| format!("{} {}: {error}", request.method, request.path))
     }
 
     /// Time from sending a GET to the first byte of its body. The rest is not read: the connection is closed.
@@ -128,7 +154,7 @@ impl Client {
         let mut connection = self.connect().await.map_err(fail)?;
         let begun = Instant::now();
         let first = async {
-            self.send(&mut connection, "GET", path, None).await?;
+            self.send(&mut connection, Request { method: "GET", path, fields: "", body: None }).await?;
             let head = read_head(&mut connection).await?;
             connection.fill_buf().await.map(|bytes| (head, bytes.len()))
         };
@@ -148,18 +174,53 @@ impl Client {
         Ok(BufReader::with_capacity(64 << 10, stream))
     }
 
-    async fn exchange(&mut self, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Answer> {
+    /// Reads the body of a GET no faster than so many bytes a second, and throws it away; the number of its bytes.
+    ///
+    /// # Errors
+    /// No success, or nothing comes for the time that a request may take.
+    pub(super) async fn drain(&mut self, path: &str, bytes_per_s: u64) -> Result<u64, String> {
+        let fail = |error: std::io::Error| format!("GET {path}: {error}");
+        let late = |_| format!("GET {path}: nothing within {} s", self.limit.as_secs());
+        let mut connection = self.connect().await.map_err(fail)?;
+        let head = async {
+            self.send(&mut connection, Request { method: "GET", path, fields: "", body: None }).await?;
+            read_head(&mut connection).await
+        };
+        let head = tokio::time::timeout(self.limit, head).await.map_err(late)?.map_err(fail)?;
+        let (200..300, Framing::Length(length)) = (head.status, head.framing) else {
+            return Err(format!("GET {path}: status {}, {:?}", head.status, head.framing));
+        };
+        let (begun, length) = (Instant::now(), length as u64);
+        let mut read = 0;
+        while read < length {
+            let part = tokio::time::timeout(self.limit, connection.fill_buf()).await;
+            let part = part.map_err(late)?.map_err(fail)?.len();
+            if part == 0 {
+                return Err(format!("GET {path}: {read} of {length} bytes"));
+            }
+            connection.consume(part);
+            read += part as u64;
+            let due = Duration::from_secs_f64(read as f64 / bytes_per_s as f64);
+            // The bytes of a moment at once, so that pacing costs little.
+            if due > begun.elapsed() + Duration::from_millis(20) {
+                tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+            }
+        }
+        Ok(length)
+    }
+
+    async fn exchange(&mut self, request: Request<'_>) -> std::io::Result<Answer> {
         let (mut connection, kept) = match self.connection.take() {
             Some(connection) => (connection, true),
             None => (self.connect().await?, false),
         };
         let mut begun = Instant::now();
-        let mut head = self.head_of(&mut connection, method, path, body).await;
+        let mut head = self.head_of(&mut connection, request).await;
         // A kept connection may have been closed meanwhile, before the request was seen.
         if kept && head.is_err() {
             connection = self.connect().await?;
             begun = Instant::now();
-            head = self.head_of(&mut connection, method, path, body).await;
+            head = self.head_of(&mut connection, request).await;
         }
         let head = head?;
         let body = read_body(&mut connection, head.framing).await?;
@@ -173,23 +234,19 @@ impl Client {
     async fn head_of(
         &self,
         connection: &mut BufReader<TcpStream>,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
+        request: Request<'_>,
     ) -> std::io::Result<Head> {
-        self.send(connection, method, path, body).await?;
+        self.send(connection, request).await?;
         read_head(connection).await
     }
 
     async fn send(
         &self,
         connection: &mut BufReader<TcpStream>,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
+        Request { method, path, fields, body }: Request<'_>,
     ) -> std::io::Result<()> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{fields}", self.address);
         if !body.is_empty() {
             let length = body.len();
             request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"));

@@ -5,14 +5,17 @@
 
 mod cameras;
 mod clips;
+mod endure;
 mod export;
 mod folder;
 mod footage;
 mod http;
 mod idle;
 mod index;
+mod loss;
 mod process;
 mod record;
+mod restart;
 mod server;
 mod stats;
 mod usage;
@@ -39,6 +42,10 @@ struct CommandLine {
 enum What {
     /// CPU and memory of recording, against one ffmpeg per camera
     Record(record::Options),
+    /// Recording over a long time, with viewers and exports beside it; memory every so often
+    Endure(endure::Options),
+    /// What a restart and a kill of the server cost each camera
+    Restart(restart::Options),
     /// CPU and memory of a server without cameras
     Idle(idle::Options),
     /// Export of an hour, against cp, sync and sha256sum; first byte of a virtual file
@@ -105,6 +112,8 @@ async fn until_told_to_stop(what: What) -> Result<Verdict, String> {
 async fn measure(what: What) -> Result<Verdict, String> {
     match what {
         What::Record(options) => Box::pin(record::run(options)).await,
+        What::Endure(options) => Box::pin(endure::run(options)).await,
+        What::Restart(options) => Box::pin(restart::run(options)).await,
         What::Idle(options) => Box::pin(idle::run(options)).await,
         What::Export(options) => Box::pin(export::run(options)).await,
         What::Index(options) => Box::pin(index::run(options)).await,

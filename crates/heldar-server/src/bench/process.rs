@@ -82,6 +82,14 @@ impl Process {
         }
     }
 
+    /// Kills it (SIGKILL) and waits until it is gone.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub(super) async fn kill(mut self) -> Result<(), String> {
+        self.child.kill().await.map_err(|error| format!("{}: {error}", self.name))
+    }
+
     /// Asks it to end without waiting. Its id is its own as long as nobody has waited for it.
     pub(super) fn tell_to_end(&mut self) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);

@@ -147,6 +147,14 @@ impl Server {
         }
     }
 
+    /// Kills it, as a crash would end it.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub(super) async fn kill(self) -> Result<(), String> {
+        self.process.kill().await
+    }
+
     /// Ends it.
     ///
     /// # Errors

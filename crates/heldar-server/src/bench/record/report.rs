@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bench::Verdict;
 use crate::bench::clips::Clip;
+use crate::bench::loss::Loss;
 use crate::bench::stats::{median, table};
 use crate::bench::usage::MachineInfo;
 
@@ -26,17 +27,6 @@ impl Side {
             Side::Ffmpeg => "ffmpeg",
         }
     }
-}
-
-/// What the ledger of the server says of the measured time, all cameras together.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Loss {
-    pub(super) window_seconds: f64,
-    pub(super) recorded_seconds: f64,
-    pub(super) missing_seconds: f64,
-    /// Seconds by cause.
-    pub(super) missing: Value,
-    pub(super) gap_rows: usize,
 }
 
 /// One run of one side.
@@ -69,7 +59,7 @@ impl Run {
     }
 
     fn broken(&self) -> bool {
-        self.loss.as_ref().is_some_and(|loss| loss.missing_seconds > 0.0 || loss.gap_rows > 0)
+        self.loss.as_ref().is_some_and(Loss::any)
     }
 }
 
@@ -200,10 +190,7 @@ impl Report {
         let mut text = String::new();
         for run in self.runs.iter().filter(|run| run.broken()) {
             let Some(loss) = &run.loss else { continue };
-            text.push_str(&format!(
-                "run {}: {:.6} of {:.0} s missing ({}), {} gap rows\n",
-                run.run, loss.missing_seconds, loss.window_seconds, loss.missing, loss.gap_rows
-            ));
+            text.push_str(&loss.line(&format!("run {}", run.run)));
         }
         if text.is_empty() { "no gap in any measured window\n".to_owned() } else { text }
     }
