@@ -231,6 +231,7 @@ impl Kernel {
             writer: writer.clone(),
             live: live.clone(),
             keys: Arc::new(AtomicU64::new(1)),
+            gather: Arc::default(),
             guard: guard.clone(),
             reports,
         };

@@ -74,6 +74,7 @@ async fn record(arguments: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
         writer: writer.clone(),
         live: live.clone(),
         keys: Arc::new(AtomicU64::new(1)),
+        gather: Arc::default(),
         guard: Arc::new(Anywhere),
         reports,
     };

@@ -22,8 +22,8 @@ use heldar_media::{AccessUnit, SyncKind, TrackKind, TrackParams};
 use crate::fragment::{AudioPlacer, Lead, Picture, shape_video};
 use crate::{Fragment, UsualInterval};
 
-/// A fragment is not cut again at sync samples that follow its start more closely than this part of the fragment length:
-/// streams of sync samples alone would write one fragment per picture.
+/// A fragment that begins with a sync sample is not cut again at those that follow it more closely than this part of the
+/// fragment length: streams of sync samples alone would write one fragment per picture.
 const SYNC_CUT_DIVISOR: i64 = 2;
 /// Pictures beyond this size are refused; no camera sends one, and memory is shared.
 const MAX_UNIT_BYTES: usize = 32 << 20;
@@ -413,7 +413,9 @@ impl Recorder {
         }
         let age = unit.captured_at - segment.fragment.start;
         let full = age >= self.config.fragment || segment.fragment.bytes >= self.config.fragment_bytes;
-        if full || (sync && age.0 >= self.config.fragment.0 / SYNC_CUT_DIVISOR) {
+        let is_short = age.0 < self.config.fragment.0 / SYNC_CUT_DIVISOR;
+        let has_sync = segment.fragment.pictures.first().is_some_and(|picture| picture.sync);
+        if full || (sync && !(has_sync && is_short)) {
             return Decision::CutFragment;
         }
         Decision::Continue

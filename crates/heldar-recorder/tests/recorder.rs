@@ -161,6 +161,30 @@ fn a_plain_stream_loses_nothing_over_rotations() {
     }
 }
 
+/// Fragments begin at sync samples whatever the length of a GOP; where GOPs are shorter than half a fragment, some of them.
+#[test]
+fn fragments_follow_the_sync_samples() {
+    let params = video_params(768, 0);
+    let check = |gop: i64, expect_ms: &[i64]| {
+        let mut recorder = Recorder::new(config());
+        recorder.run_started(None, None);
+        let mut out = Vec::new();
+        for i in 0..200 {
+            let sync = if i % gop == 0 { SyncKind::Closed } else { SyncKind::None };
+            recorder.push(&picture(i * 40, sync, &params, i as usize), &mut out);
+        }
+        let starts: Vec<_> =
+            replay(&out)[0].fragments.iter().map(|f| (f.interval.start.0 - T0) / 1000).collect();
+        assert_eq!(starts[..expect_ms.len()], *expect_ms, "GOP of {gop} pictures");
+    };
+    check(50, &[0, 1000, 2000, 3000, 4000]);
+    check(30, &[0, 1000, 1200, 2200, 2400, 3400, 3600]);
+    check(31, &[0, 1000, 1240, 2240, 2480, 3480]);
+    check(25, &[0, 1000, 2000, 3000]);
+    check(10, &[0, 800, 1600, 2400]);
+    check(1, &[0, 520, 1040, 1560]);
+}
+
 #[test]
 fn open_gops_with_reordering_lose_nothing() {
     // Decoding order CRA P B B P B B ...; shown order has the leading pictures before the CRA.

@@ -1,12 +1,11 @@
 //! The ingest thread: a current-thread runtime of its own, on which every stream's task runs and nothing else.
 //!
-//! Owns: the thread, the tasks, their settings. Wake-ups of many streams are gathered: from [`BATCH_FROM`] streams on the
-//! thread rests for up to 50 ms before it waits for sockets again. Never: disk or store.
+//! Owns: the thread, the tasks, their settings. Never: disk or store.
 
 use std::collections::HashMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,11 +19,6 @@ use tokio::task::LocalSet;
 use super::stream::{Shared, StreamFigures, StreamSettings, StreamTask};
 use crate::rhythm::Rhythm;
 
-/// Gathering wake-ups pays from this many running streams on; below it costs more than it saves.
-const BATCH_FROM: usize = 12;
-/// How long the thread rests. Half of what a wake-up costs is the waking; recordings do not mind, since times of capture
-/// come from the streams and the shortest delay seen, not from when a socket was read.
-const REST: Duration = Duration::from_millis(80);
 /// Beats between two signs of life of the thread.
 const BEATS: u32 = 4;
 /// Rest of a stream whose task panicked.
@@ -86,7 +80,6 @@ pub struct Ingest {
     restarts: Arc<AtomicU64>,
     streams: Mutex<HashMap<StreamId, StreamHandle>>,
     tasks: Mutex<Option<mpsc::UnboundedSender<Seed>>>,
-    running: Arc<AtomicUsize>,
     shared: SharedBox,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -106,15 +99,14 @@ impl Ingest {
     /// When the thread or its runtime cannot be created.
     pub fn start(shared: Shared) -> io::Result<Self> {
         let (tasks, mut queue) = mpsc::unbounded_channel::<Seed>();
-        let running = Arc::new(AtomicUsize::new(0));
-        let watched = running.clone();
+        let gather = shared.gather.clone();
         let rhythm = Rhythm::begin();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .on_thread_park(move || {
-                if watched.load(Ordering::Relaxed) >= BATCH_FROM {
-                    thread::sleep(REST);
+                if let Some(rest) = gather.rest() {
+                    thread::sleep(rest);
                 }
             })
             .build()?;
@@ -146,7 +138,6 @@ impl Ingest {
             restarts,
             streams: Mutex::new(HashMap::new()),
             tasks: Mutex::new(Some(tasks)),
-            running,
             shared: SharedBox(shared),
             thread: Mutex::new(Some(thread)),
         })
@@ -206,7 +197,7 @@ impl Ingest {
             }
         }
         let running = streams.values().filter(|handle| handle.settings.borrow().run).count();
-        self.running.store(running, Ordering::Relaxed);
+        self.shared.0.gather.set_running(running);
     }
 
     /// Ends a stream's task for good.

@@ -1,5 +1,6 @@
 //! What runs: streams, segment index, supervision of cameras.
 
+pub mod gather;
 pub mod indexer;
 pub mod ingest;
 pub mod journal;

@@ -18,8 +18,11 @@ use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
+use super::gather::{Gather, Unsettled};
 use super::live_index::LiveIndex;
 
+/// How long a session counts as new after its first picture.
+const SETTLED: Duration = Duration::from_secs(2);
 /// How often the patience for a session's first picture is doubled at most.
 const LONGER_WAITS: u32 = 3;
 
@@ -130,6 +133,8 @@ pub struct Shared {
     pub live: Arc<LiveIndex>,
     /// Numbers files.
     pub keys: Arc<AtomicU64>,
+    /// When the thread rests.
+    pub gather: Arc<Gather>,
     /// Which addresses cameras may have.
     pub guard: Arc<dyn AddressGuard>,
     /// Where reports go.
@@ -157,6 +162,19 @@ struct Shown {
     params: Option<Arc<TrackParams>>,
     /// When a picture came last, or when the session began.
     last_picture: Instant,
+    /// As long as the session is new, and when its first picture came.
+    unsettled: Option<(Unsettled, Option<Instant>)>,
+}
+
+impl Shown {
+    fn picture(&mut self) {
+        self.last_picture = Instant::now();
+        match &mut self.unsettled {
+            Some((_, Some(first))) if first.elapsed() > SETTLED => self.unsettled = None,
+            Some((_, first @ None)) => *first = Some(self.last_picture),
+            _ => {}
+        }
+    }
 }
 
 /// Why a session is over.
@@ -281,6 +299,7 @@ impl StreamTask {
             Err(error) => return RunEnd::lost(error.clone()),
         };
         self.report(StreamReport::Connecting);
+        let unsettled = self.shared.gather.unsettled();
         let guard = self.shared.guard.clone();
         let group = self.group.clone();
         let attempt = connect(&source, &group, &*guard);
@@ -291,10 +310,15 @@ impl StreamTask {
             },
             end = changed_away(self.settings.clone(), settings.clone()) => return end,
         };
-        self.stream(session, settings).await
+        self.stream(session, settings, unsettled).await
     }
 
-    async fn stream(&mut self, mut session: RtspSession, settings: &StreamSettings) -> RunEnd {
+    async fn stream(
+        &mut self,
+        mut session: RtspSession,
+        settings: &StreamSettings,
+        unsettled: Unsettled,
+    ) -> RunEnd {
         let mut assembler = match Assembler::new(&session, self.shared.clock, self.recorder.floor()) {
             Ok(assembler) => assembler,
             Err(error) => return RunEnd::lost(error),
@@ -321,7 +345,8 @@ impl StreamTask {
         self.recorder.configure(settings.recorder);
         self.recorder.set_wanted(settings.record);
         self.recorder.run_started(audio, assembler.silence());
-        let mut shown = Shown { params: None, last_picture: Instant::now() };
+        let unsettled = Some((unsettled, None));
+        let mut shown = Shown { params: None, last_picture: Instant::now(), unsettled };
         let end = self.follow(&mut session, &mut assembler, settings, &mut shown).await;
         self.take(assembler.finish(), &mut shown);
         end
@@ -351,7 +376,7 @@ impl StreamTask {
                     };
                     // Also one that cannot be recorded yet: whether the camera sends is what counts here.
                     if matches!(item, Item::Video { .. }) {
-                        shown.last_picture = Instant::now();
+                        shown.picture();
                         if std::mem::take(&mut self.waited_in_vain) > 0 {
                             patience = current.stall;
                             stall.as_mut().reset(shown.last_picture + patience);
