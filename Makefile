@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo media test soak bench check deny setup clean
+.PHONY: help demo media test soak bench endure check deny setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,9 +35,17 @@ bench: ## measure recording, memory, export and index on this machine; takes som
 	$(BUILT)/heldar bench record --cameras 32 --clip A
 	$(BUILT)/heldar bench record --cameras 16 --clip B
 	$(BUILT)/heldar bench record --cameras 1 --clip A --seconds 180
+	$(BUILT)/heldar bench restart
 	$(BUILT)/heldar bench export
 	$(BUILT)/heldar bench index --segments 3000000
 	$(BUILT)/heldar bench index --segments 1000000
+
+endure: ## the long measurements: 256 cameras for ten minutes, memory over half an hour, an hour with viewers and exports
+	@scripts/setup.sh test
+	cargo build --release --locked -p heldar-server
+	$(BUILT)/heldar bench endure --cameras 256 --clip A --viewers 0 --export-mbit 0 --seconds 600
+	$(BUILT)/heldar bench endure --cameras 32 --clip A --viewers 0 --export-mbit 0 --seconds 1800
+	$(BUILT)/heldar bench endure --cameras 8 --clip B --viewers 4 --export-mbit 100 --seconds 3600
 
 check: ## only the quick part of that: house rules, formatting, compiler warnings
 	cargo run -q --locked -p xtask -- check

@@ -2,7 +2,10 @@
 
 window.screens = {};
 
-/** A player of an element's own source or of a playlist; `frames` are `[media time, number]` in order of presentation. */
+/**
+ * A player of an element's own source or of a playlist; `frames` are `[media time, number, late]` in order of presentation,
+ * `late` being the milliseconds from when a picture was due to when its number was read.
+ */
 class Screen {
   constructor() {
     this.video = document.createElement('video');
@@ -12,8 +15,9 @@ class Screen {
     this.errors = [];
     this.canvas = new OffscreenCanvas(40, 1).getContext('2d', { willReadFrequently: true });
     document.body.append(this.video);
-    const note = (_now, { mediaTime }) => {
-      this.frames.push([mediaTime, this.number()]);
+    const note = (_now, { mediaTime, expectedDisplayTime }) => {
+      const number = this.number();
+      this.frames.push([mediaTime, number, Math.max(0, performance.now() - expectedDisplayTime)]);
       this.video.requestVideoFrameCallback(note);
     };
     this.video.requestVideoFrameCallback(note);

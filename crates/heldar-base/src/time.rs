@@ -153,10 +153,11 @@ impl WallTime {
     /// Past every real instant: the end of "all time".
     pub const FAR_FUTURE: WallTime = WallTime(MAX_US);
 
-    /// Parses RFC 3339 with any offset. A `+` of the offset that a query string turned into a space is understood.
+    /// Parses RFC 3339 with any offset. A `+` of the offset that a query string turned into a space is understood. What
+    /// lies before 1970 or behind 9998 becomes the nearest instant that does not: people write such years for "no bound".
     ///
     /// # Errors
-    /// Text of another form, or a year outside 1970 to 9998.
+    /// Text of another form.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let fail = || TimeError(text.chars().take(64).collect());
         let trimmed = text.trim();
@@ -177,8 +178,7 @@ impl WallTime {
             return Err(fail());
         }
         let stamp = jiff::Timestamp::from_str(candidate).map_err(|_| fail())?;
-        let us = stamp.as_microsecond();
-        if (MIN_US..MAX_US).contains(&us) { Ok(WallTime(us)) } else { Err(fail()) }
+        Ok(WallTime(stamp.as_microsecond().clamp(MIN_US, MAX_US - 1)))
     }
 
     /// Calendar fields in UTC: year, month, day, hour, minute, second.
@@ -307,8 +307,9 @@ mod tests {
         check("2026-01-31", None);
         check("1769860800", None);
         check("", None);
-        check("1969-12-31T23:59:59Z", None);
-        check("9999-01-01T00:00:00Z", None);
+        check("1969-12-31T23:59:59Z", Some("1970-01-01T00:00:00Z"));
+        check("0001-01-01T00:00:00Z", Some("1970-01-01T00:00:00Z"));
+        check("9999-12-30T22:00:00Z", Some("9998-12-31T23:59:59.999999Z"));
         check("2026-02-30T00:00:00Z", None);
         check("2026-01-31T12:00:00+02:00[Europe/Berlin]", None);
     }

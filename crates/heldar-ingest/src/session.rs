@@ -6,7 +6,7 @@
 //! no further.
 //! Never: maps time, assembles segments, retries.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -183,8 +183,8 @@ impl std::fmt::Debug for RtspSession {
 
 /// Decides whether an address may be connected to.
 pub trait AddressGuard: Send + Sync {
-    /// True when a camera may be at this address.
-    fn allows(&self, address: IpAddr) -> bool;
+    /// True when a camera may be at this address and port.
+    fn allows(&self, address: SocketAddr) -> bool;
 }
 
 /// Connects to a camera and starts its stream.
@@ -237,7 +237,7 @@ async fn checked_url(url: &url::Url, guard: &dyn AddressGuard) -> Result<url::Ur
         }
         None => return Err(SessionError::new(ReasonClass::Config, "the stream address names no host")),
     };
-    if addresses.is_empty() || addresses.iter().any(|a| !guard.allows(a.ip())) {
+    if addresses.is_empty() || addresses.iter().any(|address| !guard.allows(*address)) {
         return Err(refuse());
     }
     let mut checked = url.clone();

@@ -5,7 +5,7 @@
 
 mod background;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -157,17 +157,25 @@ pub struct Kernel {
 #[derive(Debug)]
 pub struct CameraGuard {
     deny: Vec<heldar_config::Cidr>,
+    /// Port of the API's own listener, which no camera listens on.
+    own_port: u16,
+}
+
+/// Whether an address is one of this machine: only then can a socket be bound to it.
+fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 impl AddressGuard for CameraGuard {
-    fn allows(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
+    fn allows(&self, at: SocketAddr) -> bool {
+        let address = at.ip().to_canonical();
         let forbidden = match address {
             IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast(),
             // fe80::/10 is link-local.
             IpAddr::V6(v6) => v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80,
         };
-        !forbidden && !heldar_config::contains(&self.deny, address)
+        let is_own = at.port() == self.own_port && is_local(address);
+        !forbidden && !is_own && !heldar_config::contains(&self.deny, address)
     }
 }
 
@@ -194,6 +202,13 @@ impl Kernel {
         let (recovered, postponed) = recovery.run(&streams).await?;
         let late = Late::new(outage, postponed, clock.wall());
         late.note(&store, clock.wall()).await?;
+        if let Some(payload) = recovered.orphans() {
+            journal.raise(None, "recording_orphans", heldar_store::Severity::Warning, payload);
+        }
+        if settings.access.open {
+            let payload = serde_json::json!({ "host": settings.api.bind.to_string() });
+            journal.raise(None, "open_access", heldar_store::Severity::Warning, payload);
+        }
         let numbers = Arc::new(StreamNumbers::default());
         for stream in streams {
             numbers.insert(stream.id, stream.stream_no);
@@ -224,7 +239,7 @@ impl Kernel {
             writer: writer.clone(),
             settings: RetentionConfig::from(&settings),
         };
-        let guard = Arc::new(CameraGuard { deny: settings.egress.deny.clone() });
+        let guard = Arc::new(CameraGuard { deny: settings.egress.deny.clone(), own_port: settings.api.port });
         let (reports, inbox) = mpsc::unbounded_channel();
         let shared = Shared {
             clock,
@@ -278,10 +293,14 @@ impl Kernel {
 
     async fn start_cameras(&self) -> Result<(), StoreError> {
         let stopped = self.store.settings(&Scope::All).await?.into_iter().find(|s| s.key == STOPPED_AT);
-        let down = Down::of(stopped.map(|s| s.updated_at), &self.clock);
+        let stopped_at = stopped.map(|setting| setting.updated_at);
+        let down = Down::of(stopped_at, &self.clock);
         self.store.write(DeleteSetting { key: STOPPED_AT.to_owned() }).await?;
         let mut open_gaps = self.store.open_gaps(&Scope::All).await?;
         let statuses = self.store.statuses(&Scope::All).await?;
+        // While anything was recorded, a status was stored every few seconds.
+        let seen = statuses.iter().map(|status| status.updated_at).max().unwrap_or(WallTime::EPOCH);
+        let down_since = stopped_at.unwrap_or(seen);
         let mut after = None;
         loop {
             let page = self.store.cameras(&Scope::All, &CameraQuery::default(), after.as_ref(), 500).await?;
@@ -289,7 +308,7 @@ impl Kernel {
                 let at = open_gaps.iter().position(|gap| gap.camera == camera.id);
                 let gap = at.map(|at| open_gaps.swap_remove(at));
                 let status = statuses.iter().find(|status| status.camera == camera.id).cloned();
-                let seed = self.seed(camera, status, gap, down).await?;
+                let seed = self.seed(camera, status, gap, (down, down_since)).await?;
                 self.supervisor.watch(&camera.id, seed);
                 self.apply(camera).await?;
             }
@@ -306,7 +325,7 @@ impl Kernel {
         camera: &Camera,
         stored: Option<CameraStatus>,
         open_gap: Option<Gap>,
-        down: Down,
+        (down, down_since): (Down, WallTime),
     ) -> Result<WatchSeed, StoreError> {
         let stream = StreamId::new(camera.id.clone(), camera.fields.record_stream);
         // The change that holds now comes first.
@@ -320,7 +339,7 @@ impl Kernel {
                 if let Some(segment) = &last {
                     name_end(&self.store, segment, cause).await?;
                 }
-                Some((covered, cause))
+                Some((covered, (cause, down_since)))
             }
             _ => None,
         };
@@ -380,7 +399,7 @@ impl Kernel {
         let wanted = self.wanted(camera);
         let recorded = StreamId::new(camera.id.clone(), camera.fields.record_stream);
         if self.supervisor.view(&camera.id).is_none() {
-            let seed = self.seed(camera, None, None, Down::Not).await?;
+            let seed = self.seed(camera, None, None, (Down::Not, WallTime::EPOCH)).await?;
             self.supervisor.watch(&camera.id, seed);
         } else {
             let config = self.status_config(camera);
@@ -508,8 +527,8 @@ impl Kernel {
         }
     }
 
-    /// Ends everything in order. What was received is on disk and in the store afterwards.
-    pub async fn stop(self: &Arc<Self>) {
+    /// Ends the streams. What was received is on disk afterwards; everything else goes on. Does nothing the second time.
+    pub async fn stop_recording(self: &Arc<Self>) {
         let kernel = self.clone();
         let stopped = tokio::task::spawn_blocking(move || {
             kernel.ingest.stop();
@@ -518,6 +537,11 @@ impl Kernel {
         if stopped.await.is_err() {
             tracing::error!("streams did not end in order");
         }
+    }
+
+    /// Ends everything in order. What was received is on disk and in the store afterwards.
+    pub async fn stop(self: &Arc<Self>) {
+        self.stop_recording().await;
         for note in self.live.take_notes() {
             self.supervisor.note(note);
         }

@@ -1,8 +1,8 @@
 //! Secrets at rest.
 //!
 //! Owns: the sealed form `enc:v2:<key id>:` + base64(nonce, AES-256-GCM ciphertext, tag), with table, column and row id as
-//! associated data, so that a value moved to another row does not open. Without a key secrets are kept in clear. Never:
-//! shows a value or a key.
+//! associated data, so that a value moved to another row does not open. All are sealed with the key that the store has
+//! recorded; a start seals what is not. Without a key secrets are kept in clear. Never: shows a value or a key.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use heldar_base::{Scope, Secret, WallTime};
 use heldar_config::SecretKeys;
-use heldar_store::op::PutSetting;
-use heldar_store::{Store, StoreError};
+use heldar_store::op::{PutSetting, UpdateCamera, WriteOp};
+use heldar_store::{Camera, CameraFields, CameraQuery, Store, StoreError};
 use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +19,19 @@ use sha2::{Digest as _, Sha256};
 const KEY_ID: &str = "secret_key_id";
 const V1: &str = "enc:v1:";
 const V2: &str = "enc:v2:";
+/// Table of cameras, as associated data names it.
+const CAMERA: &str = "camera";
+/// Cameras per page.
+const PAGE: u32 = 500;
+
+/// The secrets of a camera: the name of each as associated data has it, and its place.
+type SecretColumn = (&'static str, fn(&mut CameraFields) -> &mut Option<Secret<String>>);
+const CAMERA_SECRETS: [SecretColumn; 4] = [
+    ("password", |fields| &mut fields.password),
+    ("main_stream_url", |fields| &mut fields.main_stream_url),
+    ("sub_stream_url", |fields| &mut fields.sub_stream_url),
+    ("anr_replay_url_template", |fields| &mut fields.anr_replay_url_template),
+];
 
 /// A secret cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +76,13 @@ impl Key {
 pub struct Sealer {
     current: Option<Key>,
     old: Option<Key>,
+    /// Id of the key that the store has recorded: new values are sealed with that one.
+    recorded: Option<String>,
 }
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer")
-            .field("key", &self.current.as_ref().map(|key| &key.id))
-            .finish_non_exhaustive()
+        f.debug_struct("Sealer").field("key", &self.recorded).finish_non_exhaustive()
     }
 }
 
@@ -79,21 +92,72 @@ impl Sealer {
     /// # Errors
     /// [`SecretError::WrongKey`] when the recorded key is not among them.
     pub async fn open(keys: &SecretKeys, store: &Store, now: WallTime) -> Result<Self, SecretError> {
-        let sealer =
-            Sealer { current: keys.current.as_ref().map(Key::new), old: keys.old.as_ref().map(Key::new) };
-        let recorded =
-            store.settings(&Scope::All).await?.into_iter().find(|s| s.key == KEY_ID).map(|s| s.value);
-        if let Some(recorded) = &recorded
+        let settings = store.settings(&Scope::All).await?;
+        let mut sealer = Sealer {
+            current: keys.current.as_ref().map(Key::new),
+            old: keys.old.as_ref().map(Key::new),
+            recorded: settings.into_iter().find(|setting| setting.key == KEY_ID).map(|setting| setting.value),
+        };
+        if let Some(recorded) = &sealer.recorded
             && sealer.keys().all(|key| key.id != *recorded)
         {
             return Err(SecretError::WrongKey(recorded.clone()));
         }
-        if let Some(current) = &sealer.current
-            && recorded.is_none()
+        let mut ops = Vec::new();
+        if sealer.recorded.is_none()
+            && let Some(current) = &sealer.current
         {
-            store.write(PutSetting { key: KEY_ID.to_owned(), value: current.id.clone(), now }).await?;
+            let value = current.id.clone();
+            ops.push(PutSetting { key: KEY_ID.to_owned(), value: value.clone(), now }.into());
+            sealer.recorded = Some(value);
+        }
+        ops.extend(sealer.unsealed(store).await?);
+        if !ops.is_empty() {
+            store.write_all(ops).await?;
         }
         Ok(sealer)
+    }
+
+    /// What seals everything that is not sealed with the recorded key.
+    async fn unsealed(&self, store: &Store) -> Result<Vec<WriteOp>, SecretError> {
+        let mut ops = Vec::new();
+        let query = CameraQuery { include_removed: true, ..CameraQuery::default() };
+        let mut after = None;
+        loop {
+            let page = store.cameras(&Scope::All, &query, after.as_ref(), PAGE).await?;
+            for camera in page.rows {
+                ops.extend(self.resealed(camera)?.map(WriteOp::from));
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(ops);
+            }
+        }
+    }
+
+    /// The camera with all of its secrets sealed, if any was not. What no key opens stays as it is.
+    fn resealed(&self, camera: Camera) -> Result<Option<UpdateCamera>, SecretError> {
+        let Some(key) = self.sealing() else { return Ok(None) };
+        let sealed = format!("{V2}{}:", key.id);
+        let Camera { id, mut fields, revision, updated_at, .. } = camera;
+        let mut changed = false;
+        for (column, place) in CAMERA_SECRETS {
+            let value = place(&mut fields);
+            let Some(stored) = value.as_ref().filter(|value| !value.expose().starts_with(&sealed)) else {
+                continue;
+            };
+            if let Ok(opened) = self.open_value(CAMERA, column, id.as_str(), stored) {
+                *value = Some(self.seal_value(CAMERA, column, id.as_str(), &opened)?);
+                changed = true;
+            }
+        }
+        Ok(changed.then_some(UpdateCamera { id, fields, revision, now: updated_at }))
+    }
+
+    /// The key for new values.
+    fn sealing(&self) -> Option<&Key> {
+        let recorded = self.recorded.as_ref()?;
+        self.keys().find(|key| key.id == *recorded)
     }
 
     fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -102,7 +166,7 @@ impl Sealer {
 
     /// True when secrets are sealed.
     pub fn seals(&self) -> bool {
-        self.current.is_some()
+        self.sealing().is_some()
     }
 
     /// The form in which a secret is stored.
@@ -116,7 +180,7 @@ impl Sealer {
         row: &str,
         value: &Secret<String>,
     ) -> Result<Secret<String>, SecretError> {
-        let Some(key) = &self.current else { return Ok(value.clone()) };
+        let Some(key) = self.sealing() else { return Ok(value.clone()) };
         let mut nonce = [0u8; 12];
         getrandom::fill(&mut nonce).map_err(|_| SecretError::Random)?;
         let aad = associated(table, column, row);
@@ -174,7 +238,9 @@ mod tests {
 
     fn sealer(current: Option<u8>, old: Option<u8>) -> Sealer {
         let key = |seed: u8| Key::new(&Secret::new([seed; 32]));
-        Sealer { current: current.map(key), old: old.map(key) }
+        let (current, old) = (current.map(key), old.map(key));
+        let recorded = current.as_ref().map(|key: &Key| key.id.clone());
+        Sealer { current, old, recorded }
     }
 
     #[test]

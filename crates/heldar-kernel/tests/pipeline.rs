@@ -18,7 +18,7 @@ use heldar_recorder::{AudioPolicy, RecorderConfig};
 struct Anywhere;
 
 impl AddressGuard for Anywhere {
-    fn allows(&self, _address: std::net::IpAddr) -> bool {
+    fn allows(&self, _address: std::net::SocketAddr) -> bool {
         true
     }
 }

@@ -65,12 +65,20 @@ impl HoleTracker {
         HoleTracker { state: State::NotWanted, causes: vec![(WallTime::EPOCH, Cause::Starting)], told: None }
     }
 
-    /// Takes up where an earlier process ended: recording was wanted and is covered up to `covered_end`; a row opened
-    /// at `open` may still stand. `down` names what kept the server away until `now`.
-    pub fn resume(covered_end: WallTime, open: Option<WallTime>, down: Cause, now: WallTime) -> Self {
+    /// Takes up where an earlier process ended: recording was wanted and is covered up to `covered_end`; a row may still
+    /// stand that began then and has this cause. `down` names what kept the server away, from when until `now`.
+    pub fn resume(
+        covered_end: WallTime,
+        open: Option<(WallTime, Cause)>,
+        (down, down_since): (Cause, WallTime),
+        now: WallTime,
+    ) -> Self {
+        let began = open.map(|(start, _)| start);
+        let down_since = if began.is_some() { down_since.min(now) } else { WallTime::EPOCH };
+        let before = open.map(|(_, cause)| (WallTime::EPOCH, cause));
         HoleTracker {
-            state: State::Wanted { since: open.unwrap_or(covered_end).min(covered_end), open },
-            causes: vec![(WallTime::EPOCH, down), (now, Cause::Starting)],
+            state: State::Wanted { since: began.unwrap_or(covered_end).min(covered_end), open: began },
+            causes: before.into_iter().chain([(down_since, down), (now, Cause::Starting)]).collect(),
             told: None,
         }
     }
@@ -247,10 +255,21 @@ mod tests {
 
     #[test]
     fn a_restart_names_the_downtime() {
-        let mut holes = HoleTracker::resume(t(0), None, Cause::ServerCrashed, t(4_000));
+        let mut holes = HoleTracker::resume(t(0), None, (Cause::ServerCrashed, t(0)), t(4_000));
         assert_eq!(
             holes.covered(iv(5_000, 6_000)),
             Some(HoleChange::Closed { start: t(0), end: t(5_000), cause: Cause::ServerCrashed })
+        );
+    }
+
+    #[test]
+    fn a_restart_inside_a_gap_does_not_claim_all_of_it() {
+        let gap = Some((t(0), Cause::Config));
+        let mut holes = HoleTracker::resume(t(0), gap, (Cause::ServerCrashed, t(60_000)), t(66_000));
+        assert_eq!(holes.tick(t(67_000), Micros::ZERO), Some(HoleChange::Renamed { cause: Cause::Config }));
+        assert_eq!(
+            holes.covered(iv(70_000, 71_000)),
+            Some(HoleChange::Closed { start: t(0), end: t(70_000), cause: Cause::Config })
         );
     }
 

@@ -127,6 +127,9 @@ pub struct StatusMachine {
     /// Newest picture on disk, or since when one has been wanted.
     quiet_since: Option<Now>,
     streaming_since: Option<MonoTime>,
+    /// Since when sessions have been obtained one after another without bringing a picture to the disk.
+    fruitless_since: Option<MonoTime>,
+    /// How long the newest session ran that is over.
     ran: Micros,
     offline_raised: bool,
     error_raised: Option<ReasonClass>,
@@ -146,6 +149,7 @@ impl StatusMachine {
             writing: false,
             quiet_since: None,
             streaming_since: None,
+            fruitless_since: None,
             ran: Micros::ZERO,
             offline_raised: false,
             error_raised: None,
@@ -210,6 +214,7 @@ impl StatusMachine {
     pub fn streaming(&mut self, now: Now) {
         self.phase = Phase::Streaming;
         self.streaming_since = Some(now.mono);
+        self.fruitless_since.get_or_insert(now.mono);
         self.settle(now);
     }
 
@@ -232,6 +237,7 @@ impl StatusMachine {
         self.stale_raised = false;
         self.trouble = None;
         self.writing = true;
+        self.fruitless_since = Some(now.mono);
         self.quiet_since = Some(now);
         self.settle(now);
         event
@@ -239,7 +245,10 @@ impl StatusMachine {
 
     /// The session ended or was not obtained.
     pub fn ended(&mut self, now: Now, trouble: Trouble) -> Option<StatusEvent> {
-        self.ran = self.streaming_since.take().map_or(Micros::ZERO, |since| now.mono - since);
+        match self.streaming_since.take() {
+            Some(since) => self.ran = now.mono - since,
+            None => self.fruitless_since = None,
+        }
         self.phase = Phase::Backoff;
         self.writing = false;
         self.fail(now, trouble)
@@ -248,6 +257,7 @@ impl StatusMachine {
     /// Nothing runs and nothing is tried.
     pub fn idle(&mut self, now: Now) {
         self.streaming_since = None;
+        self.fruitless_since = None;
         self.phase = Phase::Idle;
         self.writing = false;
         self.settle(now);
@@ -275,7 +285,8 @@ impl StatusMachine {
             return Some(StatusEvent::Offline { ran: self.ran, trouble, since: quiet.wall });
         }
         let connected = matches!(self.phase, Phase::Streaming | Phase::Connecting);
-        if !self.stale_raised && self.phase == Phase::Streaming && silence >= self.config.stale {
+        let fruitless = self.fruitless_since.map_or(Micros::ZERO, |since| now.mono - since);
+        if !self.stale_raised && self.phase == Phase::Streaming && fruitless >= self.config.stale {
             self.stale_raised = true;
             if self.trouble.is_none() {
                 let detail = "connected, but nothing recordable arrives".to_owned();
@@ -414,10 +425,35 @@ mod tests {
         m.wanted(at(0), Ok(()));
         m.connecting(at(0));
         m.streaming(at(1));
-        assert_eq!(m.tick(at(29)), None);
-        assert_eq!(m.tick(at(30)), Some(StatusEvent::Stale { threshold: Micros::from_secs(30) }));
+        assert_eq!(m.tick(at(30)), None);
+        assert_eq!(m.tick(at(31)), Some(StatusEvent::Stale { threshold: Micros::from_secs(30) }));
         assert_eq!(m.state(), CameraState::Error);
         assert_eq!(m.tick(at(99)), None);
+    }
+
+    #[test]
+    fn only_time_in_which_sessions_are_obtained_makes_a_camera_stale() {
+        // Sessions follow each other, and none brings a picture.
+        let mut m = running();
+        m.ended(at(20), trouble(ReasonClass::Stalled));
+        m.streaming(at(22));
+        m.ended(at(32), trouble(ReasonClass::Stalled));
+        m.streaming(at(36));
+        assert!(matches!(m.tick(at(50)), Some(StatusEvent::Offline { .. })));
+        assert!(matches!(m.tick(at(51)), Some(StatusEvent::Stale { .. })));
+        // After an outage the clock starts with the session, and how long the last one ran is still known.
+        let mut m = running();
+        m.ended(at(20), trouble(ReasonClass::Closed));
+        m.ended(at(22), trouble(ReasonClass::Refused));
+        let offline = m.tick(at(40));
+        assert!(
+            matches!(offline, Some(StatusEvent::Offline { ran, .. }) if ran > Micros::ZERO),
+            "{offline:?}"
+        );
+        m.ended(at(100), trouble(ReasonClass::Refused));
+        m.streaming(at(130));
+        assert_eq!(m.tick(at(131)), None);
+        assert!(matches!(m.written(at(132)), Some(StatusEvent::Online { .. })));
     }
 
     #[test]

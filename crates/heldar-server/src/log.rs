@@ -1,6 +1,7 @@
 //! Where log lines go and which are shown.
 
 use std::fmt::{Debug, Write as _};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use heldar_base::{Micros, WallTime};
@@ -10,8 +11,10 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt, registry};
+use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
 
+/// The filter of this process.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// Filter of commands whose output is not their log.
 pub(crate) const QUIET: &str = "warn";
 
@@ -20,7 +23,8 @@ pub(crate) const QUIET: &str = "warn";
 /// # Errors
 /// The filter cannot be parsed.
 pub(crate) fn start(settings: &LogSettings) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.filter).map_err(|error| format!("HELDAR_LOG: {error}"))?;
+    let (filter, handle) = reload::Layer::new(filter(&settings.filter)?);
+    FILTER.get_or_init(|| handle);
     let log = registry().with(filter).with(Memory);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let started = match settings.format {
@@ -28,6 +32,20 @@ pub(crate) fn start(settings: &LogSettings) -> Result<(), String> {
         LogFormat::Json => log.with(lines.json()).try_init(),
     };
     started.map_err(|error| format!("logging cannot be started: {error}"))
+}
+
+/// Takes another filter.
+///
+/// # Errors
+/// It cannot be parsed, or logging has not started.
+pub(crate) fn reload(text: &str) -> Result<(), String> {
+    let filter = filter(text)?;
+    let handle = FILTER.get().ok_or("logging has not started")?;
+    handle.reload(filter).map_err(|error| error.to_string())
+}
+
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| format!("HELDAR_LOG: {error}"))
 }
 
 /// Starts logging for a command that reads no settings: warnings, or what `HELDAR_LOG` asks for.

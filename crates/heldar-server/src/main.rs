@@ -1,6 +1,7 @@
 //! The binary `heldar`: finds the command in one table and hands over to the module of that name.
 #![forbid(unsafe_code)]
 
+mod banner;
 mod bench;
 mod demo;
 mod doctor;

@@ -1,4 +1,6 @@
-//! The built-in page at `/`: its files are part of the binary.
+//! The page at `/`: files that are part of the binary, or those of a folder that `HELDAR_WEB_DIR` names.
+
+use std::path::{Path, PathBuf};
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
@@ -38,15 +40,70 @@ impl Pages for BuiltIn {
     fn file<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<StaticFile>> {
         Box::pin(async move {
             let (_, content_type, bytes) = FILES.iter().find(|(name, ..)| *name == path)?;
-            let digest = Sha256::digest(bytes);
-            let tag: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
             Some(StaticFile {
                 bytes: Bytes::from_static(bytes),
                 content_type: HeaderValue::from_static(content_type),
-                etag: ETag::strong(&tag)?,
+                etag: ETag::strong(&tag(bytes))?,
                 freshness: Freshness::AskEachTime,
             })
         })
+    }
+}
+
+/// Files of a folder, read anew for each request.
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The files of a folder.
+    pub(crate) fn new(root: &Path) -> Self {
+        Folder { root: root.to_owned() }
+    }
+}
+
+impl Pages for Folder {
+    fn file<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<StaticFile>> {
+        let (root, path) = (self.root.clone(), path.to_owned());
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || {
+                let root = root.canonicalize().ok()?;
+                let file = root.join(&path).canonicalize().ok()?;
+                // A link may lead out of the folder.
+                let bytes = file.starts_with(&root).then(|| std::fs::read(&file))?.ok()?;
+                Some((bytes, content_type(&path)))
+            });
+            let (bytes, content_type) = read.await.ok()??;
+            Some(StaticFile {
+                etag: ETag::strong(&tag(&bytes))?,
+                bytes: bytes.into(),
+                content_type: HeaderValue::from_static(content_type),
+                freshness: Freshness::AskEachTime,
+            })
+        })
+    }
+}
+
+fn tag(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        "html" => HTML,
+        "js" | "mjs" => SCRIPT,
+        "css" => STYLE,
+        "svg" => SVG,
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "txt" => "text/plain; charset=utf-8",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "wasm" => "application/wasm",
+        _ => "application/octet-stream",
     }
 }
 
@@ -54,7 +111,29 @@ impl Pages for BuiltIn {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::path::Path;
+
+    #[tokio::test]
+    async fn files_of_a_folder_and_none_beside_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("web");
+        std::fs::create_dir_all(root.join("assets")).unwrap();
+        std::fs::write(root.join("index.html"), "<p>mine</p>").unwrap();
+        std::fs::write(root.join("assets/a.js"), "1").unwrap();
+        std::fs::write(scratch.path().join("secret"), "2").unwrap();
+        std::os::unix::fs::symlink(scratch.path().join("secret"), root.join("link")).unwrap();
+        let folder = Folder::new(&root);
+        let check = async |path: &str, expect: Option<(&str, &str)>| {
+            let file = folder.file(path).await;
+            let seen =
+                file.as_ref().map(|f| (f.content_type.to_str().unwrap(), str::from_utf8(&f.bytes).unwrap()));
+            assert_eq!(seen, expect, "{path}");
+        };
+        check("index.html", Some((HTML, "<p>mine</p>"))).await;
+        check("assets/a.js", Some((SCRIPT, "1"))).await;
+        check("assets", None).await;
+        check("gone.css", None).await;
+        check("link", None).await;
+    }
 
     fn text(name: &str) -> &'static str {
         let (_, _, bytes) = FILES.iter().find(|(each, ..)| *each == name).unwrap();

@@ -4,25 +4,32 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heldar_config::{Flags, Input, Level, Settings, load};
-use heldar_http::{App, AppSlot, Limits, Listeners, Phase, serve};
+use heldar_http::{App, AppSlot, Limits, Listeners, Pages, Phase, serve};
 use heldar_kernel::front;
 use heldar_kernel::health::Configuration;
-use heldar_kernel::kernel::Kernel;
+use heldar_kernel::kernel::{Kernel, StartFailure};
 use heldar_kernel::rhythm::Rhythm;
+use heldar_kernel::secrets::SecretError;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::pages::BuiltIn;
-use crate::{USAGE_ERROR, complain, log};
+use crate::pages::{BuiltIn, Folder};
+use crate::{USAGE_ERROR, banner, complain, log};
 
+/// Longest time that recordings have to be closed, while health is still answered.
+const RECORDERS: Duration = Duration::from_secs(4);
+/// Longest time that answers have to be finished after that.
+const ANSWERS: Duration = Duration::from_secs(3);
+/// Longest time from the signal to the end of everything (auth-system.md 2.4).
+const STOP: Duration = Duration::from_secs(10);
 /// A start that takes longer answers health meanwhile (auth-system.md 2.4).
 const EARLY: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
-    let loaded = load(&Input::from_process(Flags::take(arguments)));
+    let loaded = load(&Input::from_process(Flags::take(arguments.clone())));
     let configuration = Configuration::from(&loaded);
     let settings = match loaded.settings {
         Ok(settings) => settings,
@@ -35,6 +42,7 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         complain(&format!("{error}\n"));
         return ExitCode::from(USAGE_ERROR);
     }
+    banner::tell(&settings);
     for finding in loaded.findings.iter().filter(|finding| finding.level >= Level::Warning) {
         tracing::warn!(code = finding.code, "{}", finding.text);
     }
@@ -46,7 +54,30 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(run(settings, configuration))
+    runtime.block_on(async {
+        // reason: it lasts as long as the process.
+        let _reloading = tokio::spawn(reload_when_told(arguments));
+        run(settings, configuration).await
+    })
+}
+
+/// SIGHUP takes the log filter that the files of the configuration now hold; it never ends the server.
+async fn reload_when_told(arguments: Vec<OsString>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be received");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match load(&Input::from_process(Flags::take(arguments.clone()))).settings {
+            Ok(settings) => match log::reload(&settings.log.filter) {
+                Ok(()) => tracing::info!(filter = settings.log.filter, "the log filter was read again"),
+                Err(error) => tracing::warn!(%error, "the log filter stays as it was"),
+            },
+            Err(errors) => {
+                tracing::warn!(%errors, "the configuration is not valid: the log filter stays as it was")
+            }
+        }
+    }
 }
 
 async fn run(settings: Settings, configuration: Configuration) -> ExitCode {
@@ -68,7 +99,11 @@ pub(crate) async fn on(
     ready: impl FnOnce(&App),
 ) -> ExitCode {
     let bound = listeners.addresses();
-    let limits = Limits { connections: settings.api.max_connections, ..Limits::default() };
+    let limits = Limits { connections: settings.api.max_connections, grace: ANSWERS, ..Limits::default() };
+    let pages: Arc<dyn Pages> = match &settings.api.web_dir {
+        Some(folder) => Arc::new(Folder::new(folder)),
+        None => Arc::new(BuiltIn),
+    };
     let slot = match front::waiting(&settings) {
         Ok(waiting) => AppSlot::new(waiting),
         Err(error) => return failed(&error.to_string()),
@@ -76,11 +111,16 @@ pub(crate) async fn on(
     // From here on a signal ends the server in order, even one that comes while it starts.
     let told = told_to_stop();
     let running: Arc<OnceLock<Arc<Kernel>>> = Arc::default();
-    let stopping = running.clone();
+    let (stopping, told_at) = (running.clone(), Arc::new(OnceLock::new()));
+    let noted = told_at.clone();
     let mut serving = Box::pin(serve(listeners, slot.clone(), limits, async move {
         told.await;
+        noted.get_or_init(Instant::now);
         if let Some(kernel) = stopping.get() {
             kernel.lifecycle.set(Phase::ShuttingDown);
+            if tokio::time::timeout(RECORDERS, kernel.stop_recording()).await.is_err() {
+                tracing::error!("recordings are not closed within {} s", RECORDERS.as_secs());
+            }
         }
     }));
     // Until then whoever connects waits; after that it is told that the server is starting.
@@ -92,12 +132,12 @@ pub(crate) async fn on(
     let kernel = tokio::select! {
         started = Box::pin(Kernel::start(settings)) => match started {
             Ok(kernel) => running.get_or_init(|| kernel),
-            Err(error) => return failed(&error.to_string()),
+            Err(error) => return start_failed(&error),
         },
         () = early => return ExitCode::SUCCESS,
     };
     kernel.health.configured(configuration);
-    let app = match front::app(kernel, Some(Arc::new(BuiltIn))) {
+    let app = match front::app(kernel, Some(pages)) {
         Ok(app) => app,
         Err(error) => return failed(&error.to_string()),
     };
@@ -110,11 +150,21 @@ pub(crate) async fn on(
         () = serving => {}
         () = kernel.fenced() => return failed("another process has taken the store over"),
     }
-    if tokio::time::timeout(Duration::from_secs(10), kernel.stop()).await.is_err() {
-        tracing::error!("not everything ended within 10 s");
+    let passed = told_at.get().map_or(Duration::ZERO, Instant::elapsed);
+    if tokio::time::timeout(STOP.saturating_sub(passed), kernel.stop()).await.is_err() {
+        tracing::error!("not everything ended within {} s", STOP.as_secs());
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// A key that does not fit the store is an error of the configuration.
+fn start_failed(error: &StartFailure) -> ExitCode {
+    let status = failed(&error.to_string());
+    match error {
+        StartFailure::Secret(SecretError::WrongKey(_)) => ExitCode::from(USAGE_ERROR),
+        _ => status,
+    }
 }
 
 pub(crate) async fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, String> {

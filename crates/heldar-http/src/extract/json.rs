@@ -99,9 +99,16 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Reads a body: first whether it is JSON at all, then whether it holds what a string may not, then the type.
+/// Reads a body: first whether it is JSON at all, then whether it holds what a string may not, then the type. Every body is
+/// an object; serde would take an array for one as well.
 pub(super) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
+    if let Err(error) = std::str::from_utf8(text) {
+        return Err(ApiError::new(Code::InvalidJson, "the body is not UTF-8").with_cause(error));
+    }
     serde_json::from_slice::<IgnoredAny>(text).map_err(|error| syntax(&error))?;
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::new(Code::InvalidBody, "the body must be a JSON object"));
+    }
     if has_nul_escape(text) {
         let place = serde_json::from_slice::<Value>(text).ok().and_then(|value| nul_place(&value));
         let error = ApiError::new(Code::Validation, "text must not hold the character U+0000");

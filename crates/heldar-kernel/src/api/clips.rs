@@ -232,8 +232,8 @@ async fn create(
     Json(body): Json<NewClip>,
 ) -> Result<Json<ClipResult>, ApiError> {
     let scope = who.caller.scope();
-    let (found, stream) = stream_of(&kernel, &who.caller, &camera, None).await?;
     let window = Window::new(body.from, body.to, kernel.settings.clips.max_length).map_err(window_error)?;
+    let (found, stream) = stream_of(&kernel, &who.caller, &camera, None, window).await?;
     let slot = tokio::time::timeout(SLOT_WAIT, kernel.jobs.clone().acquire_owned()).await;
     let Ok(Ok(_slot)) = slot else {
         return Err(ApiError::new(Code::Busy, "every export slot is taken, try again").with_retry_after(5));

@@ -60,6 +60,9 @@ async fn unknown() -> Result<Response, ApiError> {
     Err(ApiError::of(Code::Forbidden))
 }
 
+/// Past it, times would no longer fit a file: some thirty years of ticks.
+const LONGEST_BASE: u64 = 1 << 46;
+
 /// Makes a file a part of a playback session.
 #[derive(Deserialize, IntoParams)]
 struct Base {
@@ -79,6 +82,11 @@ async fn recording(
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::not_found("recording");
     let name = SegmentName::parse(&camera.0, &file).map_err(|_| missing())?;
+    if query.base.is_some_and(|base| base > LONGEST_BASE) {
+        return Err(
+            ApiError::new(Code::BadQuery, "`base` is further than any session reaches").with_field("base")
+        );
+    }
     let segment =
         kernel.segment_named(caller.scope(), &name).await.map_err(errors::store)?.ok_or_else(missing)?;
     let source = source(&kernel, &caller, &segment, query.base).await?;
@@ -176,7 +184,13 @@ async fn items(kernel: &Kernel, caller: &Caller, session: &Session) -> Result<Ve
             "{} {}x{} {audio}",
             segment.params.codec_string, segment.params.width, segment.params.height
         );
-        let cut = cut_tail(session, &segment, &index);
+        let mut cut = cut_tail(session, &segment, &index);
+        if let Some(cut) = &mut cut {
+            cut.len = cut_bytes(kernel, session, &segment, index.clone(), cut.first)
+                .await
+                .ok()
+                .map(|b| b.len() as u64);
+        }
         items.push(HlsItem {
             url: format!("/media/recordings/{}/{}", segment.stream.camera, segment.name.file_name()),
             start: segment.start(),
@@ -206,7 +220,7 @@ fn cut_tail(session: &Session, segment: &SegmentInfo, index: &heldar_bmff::Fragm
     }
     let first = split(index, group).into_iter().find(|part| part.contains(&last))?.start;
     let url = format!("/media/playback/{}/seg_{}_{first}.m4s", session.id, segment.start().0);
-    Some(CutTail { first, url, end: to })
+    Some(CutTail { first, url, len: None, end: to })
 }
 
 async fn index(kernel: &Kernel, caller: &Caller, session: &Session) -> Result<Response, ApiError> {
@@ -245,14 +259,7 @@ async fn cut(
     if cut_tail(session, &segment, &index).is_none_or(|cut| cut.first != first) {
         return Err(missing());
     }
-    let file = open(kernel, &segment).await?;
-    let init = read_init(file.clone()).await?;
-    let until = u64::try_from((session.window.to - segment.start()).to_ticks(VIDEO_TIMESCALE)).unwrap_or(0);
-    let base = u64::try_from((segment.start() - session.origin).to_ticks(VIDEO_TIMESCALE)).unwrap_or(0);
-    let bytes =
-        tokio::task::spawn_blocking(move || cut_group(&*file, &index, first, until, base, &init.tracks));
-    let bytes = bytes.await.map_err(ApiError::internal)?;
-    let bytes = Bytes::from(bytes.map_err(|error| ApiError::of(Code::StorageError).with_cause(error))?);
+    let bytes = cut_bytes(kernel, session, &segment, index, first).await?;
     let ranged = Ranged {
         content_type: MP4,
         length: Length::Final(bytes.len() as u64),
@@ -261,4 +268,22 @@ async fn cut(
         cache_control: Some(HeaderValue::from_static("no-store")),
     };
     ranged.respond(method, headers, kernel.clock.wall(), bytes)
+}
+
+/// The bytes of the HLS segment that begins with a fragment, up to the picture needed at the end of the session.
+async fn cut_bytes(
+    kernel: &Kernel,
+    session: &Session,
+    segment: &SegmentInfo,
+    index: heldar_bmff::FragmentIndex,
+    first: usize,
+) -> Result<Bytes, ApiError> {
+    let file = open(kernel, segment).await?;
+    let init = read_init(file.clone()).await?;
+    let until = u64::try_from((session.window.to - segment.start()).to_ticks(VIDEO_TIMESCALE)).unwrap_or(0);
+    let base = u64::try_from((segment.start() - session.origin).to_ticks(VIDEO_TIMESCALE)).unwrap_or(0);
+    let bytes =
+        tokio::task::spawn_blocking(move || cut_group(&*file, &index, first, until, base, &init.tracks));
+    let bytes = bytes.await.map_err(ApiError::internal)?;
+    Ok(Bytes::from(bytes.map_err(|error| ApiError::of(Code::StorageError).with_cause(error))?))
 }

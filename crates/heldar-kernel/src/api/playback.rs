@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::errors;
 use crate::api::requester::Requester;
+use crate::footage::SegmentInfo;
 use crate::kernel::Kernel;
 use crate::playback::{Plan, PlanError, Session, Window, WindowError};
 use crate::reads::Read;
@@ -89,6 +90,55 @@ struct NewSession {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     stream: Option<StreamKind>,
+    /// What the viewer plays: `h264`, or a list of words. Where the recording is of another coding and no `stream` is
+    /// asked for, the sub stream is taken if it fits.
+    #[serde(default)]
+    codec: Option<Playable>,
+}
+
+/// Codings that a viewer plays.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Playable {
+    /// One.
+    One(CodecWord),
+    /// Several.
+    Several(Vec<CodecWord>),
+}
+
+/// A coding of video.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum CodecWord {
+    /// H.264.
+    H264,
+    /// H.265.
+    #[serde(alias = "h265")]
+    Hevc,
+    /// AV1.
+    Av1,
+}
+
+impl CodecWord {
+    /// Its name in views of segments.
+    const fn as_str(self) -> &'static str {
+        match self {
+            CodecWord::H264 => "h264",
+            CodecWord::Hevc => "hevc",
+            CodecWord::Av1 => "av1",
+        }
+    }
+}
+
+impl Playable {
+    /// True when all of these can be played.
+    fn cover(&self, segments: &[SegmentInfo]) -> bool {
+        let words = match self {
+            Playable::One(one) => std::slice::from_ref(one),
+            Playable::Several(several) => several,
+        };
+        segments.iter().all(|segment| words.iter().any(|word| word.as_str() == segment.params.codec))
+    }
 }
 
 /// Time without footage.
@@ -218,16 +268,20 @@ pub(super) fn plan_error(error: PlanError) -> ApiError {
     }
 }
 
-/// The camera, and the stream that a request speaks of.
+/// The camera, and the stream that a request about a window speaks of.
 pub(super) async fn stream_of(
     kernel: &Kernel,
     caller: &Caller,
     camera: &Camera,
     kind: Option<StreamKind>,
+    window: Window,
 ) -> Result<(heldar_store::Camera, StreamId), ApiError> {
     let found = kernel.store.camera(caller.scope(), &camera.0).await.map_err(errors::store)?;
     let found = found.ok_or_else(|| ApiError::not_found("camera"))?;
-    let stream = kernel.stream_asked(caller.scope(), &found, kind).await.map_err(errors::store)?;
+    let stream = kernel
+        .stream_asked(caller.scope(), &found, kind, window.interval().into())
+        .await
+        .map_err(errors::store)?;
     Ok((found, stream))
 }
 
@@ -238,11 +292,21 @@ async fn create(
     Json(body): Json<NewSession>,
 ) -> Result<Json<PlaybackSession>, ApiError> {
     let caller = &who.caller;
-    let (found, stream) = stream_of(&kernel, caller, &camera, body.stream).await?;
     let window =
         Window::new(body.from, body.to, kernel.settings.playback.max_window).map_err(window_error)?;
-    let segments =
+    let (found, mut stream) = stream_of(&kernel, caller, &camera, body.stream, window).await?;
+    let mut segments =
         kernel.segments_in(caller.scope(), &stream, window.interval()).await.map_err(errors::store)?;
+    if let Some(playable) = body.codec.filter(|_| body.stream.is_none())
+        && !playable.cover(&segments)
+    {
+        let sub = StreamId::new(found.id.clone(), StreamKind::Sub);
+        let others =
+            kernel.segments_in(caller.scope(), &sub, window.interval()).await.map_err(errors::store)?;
+        if !others.is_empty() && playable.cover(&others) {
+            (stream, segments) = (sub, others);
+        }
+    }
     let first = segments.first().ok_or_else(ApiError::no_footage)?;
     // The group of pictures that `from` lies in begins in this file or, at its very start, in the one before.
     let origin = first.start();
@@ -341,9 +405,9 @@ async fn plan(
     camera: &Camera,
     query: &VideoQuery,
 ) -> Result<(heldar_store::Camera, StreamId, Window, Plan), ApiError> {
-    let (found, stream) = stream_of(kernel, caller, camera, query.stream).await?;
     let window =
         Window::new(query.from, query.to, kernel.settings.playback.max_window).map_err(window_error)?;
+    let (found, stream) = stream_of(kernel, caller, camera, query.stream, window).await?;
     let plan = kernel.plan(caller.scope(), &stream, window).await.map_err(plan_error)?;
     Ok((found, stream, window, plan))
 }
@@ -398,7 +462,8 @@ async fn video_map(
     let parts = plan.file.parts().iter().map(|part| {
         let Interval { start, end } = part.wall;
         VideoPart {
-            media_start_seconds: part.media_start_seconds(),
+            // Seconds have at most six decimals (media.md 2.1).
+            media_start_seconds: (part.media_start_seconds() * 1e6).round() / 1e6,
             start,
             end,
             codec_string: part.codec_string.clone(),

@@ -168,7 +168,7 @@ async fn one(
     now: WallTime,
 ) -> Result<CameraTimeline, ApiError> {
     let scope = caller.scope();
-    let stream = api.stream_asked(scope, &camera, None).await.map_err(errors::store)?;
+    let stream = api.stream_asked(scope, &camera, None, window.into()).await.map_err(errors::store)?;
     let ledger = api.ledger(scope, &stream, window.into(), now, Depth::Causes).await;
     let states = ledger.map_err(errors::store)?.paint(&window);
     let events = if caller.principal().can(Capability::EventsRead) {

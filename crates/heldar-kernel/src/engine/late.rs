@@ -8,7 +8,7 @@ use std::sync::Arc;
 use heldar_base::{Clock as _, Scope, StreamId, WallTime};
 use heldar_recorder::GAP_THRESHOLD;
 use heldar_store::op::{PutGap, RemoveGaps};
-use heldar_store::{Gap, GapFilter, GapOrder, Store, StoreError, TimeRange};
+use heldar_store::{Gap, GapFilter, GapOrder, Severity, Store, StoreError, TimeRange};
 use tokio::sync::Mutex;
 
 use super::outage::Outages;
@@ -81,6 +81,9 @@ async fn attempt(kernel: &Kernel) -> Result<(), RecoveryError> {
             adopted = report.adopted,
             "the recordings folder is there: index and disk agree again"
         );
+        if let Some(payload) = report.orphans() {
+            kernel.journal.raise(None, "recording_orphans", Severity::Warning, payload);
+        }
         kernel.late.outages.recovered(&kernel.store, kernel.clock.wall()).await?;
     }
     let mut claimed = Vec::new();

@@ -63,6 +63,18 @@ pub enum RecoveryError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl RecoveryReport {
+    /// The event that tells of files without a row (media.md 7, 25): its payload, if there were any.
+    pub fn orphans(&self) -> Option<serde_json::Value> {
+        let RecoveryReport { deleted, adopted, set_aside, reclaimed_bytes, .. } = *self;
+        (deleted + adopted + set_aside > 0).then(|| {
+            serde_json::json!({
+                "reclaimed": deleted, "bytes": reclaimed_bytes, "adopted": adopted, "set_aside": set_aside,
+            })
+        })
+    }
+}
+
 /// What the disk did not let be looked at.
 #[derive(Debug, Default)]
 pub struct Postponed {

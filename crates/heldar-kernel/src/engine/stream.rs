@@ -510,7 +510,7 @@ pub fn carry_out(
 /// What a change of settings means for a running session: `None` when it goes on.
 fn leaves(before: &StreamSettings, now: &StreamSettings) -> Option<RunEnd> {
     if !now.run {
-        return Some(RunEnd::ordered(EndReason::NotWanted, Cause::Closed));
+        return Some(RunEnd::ordered(EndReason::NotWanted, Cause::Reconfigured));
     }
     if now.source != before.source {
         return Some(RunEnd::ordered(EndReason::Reconfigured, Cause::Reconfigured));

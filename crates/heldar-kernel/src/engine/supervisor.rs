@@ -99,8 +99,8 @@ pub struct WatchSeed {
     pub config: StatusConfig,
     /// Counters and times of its stored status.
     pub stored: Option<CameraStatus>,
-    /// Where its footage ends and what kept the server away since, if recording was wanted when it went down.
-    pub resume: Option<(WallTime, Cause)>,
+    /// Where its footage ends, if recording was wanted when the server went down, and what kept that away, from when on.
+    pub resume: Option<(WallTime, (Cause, WallTime))>,
     /// A gap that was open.
     pub open_gap: Option<Gap>,
 }
@@ -175,7 +175,7 @@ impl Supervisor {
             params: None,
             updated_at: now.wall,
         };
-        let open = seed.open_gap.as_ref().map(|gap| gap.start);
+        let open = seed.open_gap.as_ref().map(|gap| (gap.start, gap.cause));
         let holes = match seed.resume {
             Some((end, down)) => HoleTracker::resume(end, open, down, now.wall),
             None => HoleTracker::new(),

@@ -291,7 +291,7 @@ impl Pass<'_> {
         let payload = json!({
             "kind": finding.kind.as_str(),
             "stream": finding.stream.map(|kind| kind.as_str()),
-            "path": finding.path,
+            "file": finding.path.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path)),
             "segment_id": finding.segment,
             "expected": finding.expected,
             "found": finding.found,

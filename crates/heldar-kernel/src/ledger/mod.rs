@@ -14,6 +14,7 @@ use heldar_base::{CameraId, Cause, Micros, Scope, StreamId, StreamKind, WallTime
 use heldar_store::{Camera, Gap, GapCursor, GapFilter, GapOrder, StoreError, TimeRange};
 use heldar_timeline::{GapRow, Ledger, WantedChange};
 
+use crate::footage::SegmentInfo;
 use crate::kernel::Kernel;
 
 /// Rows read from the store at a time.
@@ -54,8 +55,8 @@ impl Kernel {
         Ok(ledger)
     }
 
-    /// The stream that a caller asks about; by default the one that `record_stream` names, or the other one where only
-    /// that has footage.
+    /// The stream that a caller asks about; by default the one that `record_stream` names. Of a time before the first
+    /// footage of that one, it is the other where that has any: `record_stream` was changed since.
     ///
     /// # Errors
     /// The store is busy or lost.
@@ -64,6 +65,7 @@ impl Kernel {
         scope: &Scope,
         camera: &Camera,
         asked: Option<StreamKind>,
+        range: TimeRange,
     ) -> Result<StreamId, StoreError> {
         if let Some(kind) = asked {
             return Ok(StreamId::new(camera.id.clone(), kind));
@@ -76,15 +78,20 @@ impl Kernel {
                 StreamKind::Sub => StreamKind::Main,
             },
         );
-        let turn = !self.has_footage(scope, &named).await? && self.has_footage(scope, &other).await?;
+        let first = self.first_footage(scope, &named, TimeRange::default()).await?;
+        let is_before = |first: WallTime| range.to.is_some_and(|to| to <= first);
+        let turn = first.is_none_or(is_before) && self.first_footage(scope, &other, range).await?.is_some();
         Ok(if turn { other } else { named })
     }
 
-    async fn has_footage(&self, scope: &Scope, stream: &StreamId) -> Result<bool, StoreError> {
-        if !self.live.of_stream(stream).is_empty() {
-            return Ok(true);
-        }
-        Ok(self.store.last_segment(scope, stream).await?.is_some())
+    async fn first_footage(
+        &self,
+        scope: &Scope,
+        stream: &StreamId,
+        range: TimeRange,
+    ) -> Result<Option<WallTime>, StoreError> {
+        let (segments, _) = self.segments(scope, stream, range, None, 1).await?;
+        Ok(segments.first().map(SegmentInfo::start))
     }
 
     /// How far the end of an open segment may lag behind now while all is well: a fragment and the pictures that close

@@ -41,6 +41,9 @@ pub struct CutTail {
     pub first: usize,
     /// URL of the bytes.
     pub url: String,
+    /// How many there are; `None` where they cannot be read. It is told as a range, because ffmpeg 5.1 asks for the range
+    /// of the segment before where a segment has none.
+    pub len: Option<u64>,
     /// Where it ends.
     pub end: WallTime,
 }
@@ -151,6 +154,7 @@ fn lines(window: PlaylistWindow, items: &[HlsItem]) -> Vec<Line> {
                 if let Some(cut) = item.cut.as_ref().filter(|cut| cut.first == part.start) {
                     line.wall.end = cut.end;
                     line.uri.clone_from(&cut.url);
+                    line.range = cut.len.map(|len| (0, len));
                     push(&mut lines, line);
                     return lines;
                 }
@@ -317,10 +321,11 @@ mod tests {
         let mut long = item(0, &[(3, 3), (24, 24)], "a");
         let first = split(&long.index, 3..27)[1].start;
         let end = WallTime(T0 + 15_500_000);
-        long.cut = Some(CutTail { first, url: "/media/playback/x/seg_0_13.m4s".to_owned(), end });
+        long.cut =
+            Some(CutTail { first, url: "/media/playback/x/seg_0_13.m4s".to_owned(), len: Some(9), end });
         let text = playlist(PlaylistWindow { to: end, ..window(0, 0) }, &[long]).unwrap();
         assert_eq!(tags(&text, "#EXTINF:"), ["3.000000,", "10.000000,", "2.500000,"]);
-        assert!(text.contains("seg_0_13.m4s\n#EXT-X-ENDLIST"));
+        assert!(text.contains("#EXT-X-BYTERANGE:9@0\n/media/playback/x/seg_0_13.m4s\n#EXT-X-ENDLIST"));
     }
 
     #[test]

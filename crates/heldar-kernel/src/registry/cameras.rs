@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, mask_userinfo, slugify};
+use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, slugify};
 use heldar_store::op::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
 use heldar_store::{Attached, AuditEntry, Camera, CameraFields, ErrorKind, StoreError};
 use serde_json::{Map, Value, json};
@@ -315,12 +315,11 @@ fn differences(
         let is = match edit {
             Edit::Keep => continue,
             Edit::Clear => Value::Null,
-            Edit::Set(url) => mask_userinfo(url.expose()).into(),
+            Edit::Set(_) => Value::from(MASK),
         };
         let was = match was {
             Opened::Nothing => Value::Null,
-            Opened::Unreadable => MASK.into(),
-            Opened::Value(url) => mask_userinfo(url.expose()).into(),
+            Opened::Unreadable | Opened::Value(_) => Value::from(MASK),
         };
         differs(name, was, is);
     }

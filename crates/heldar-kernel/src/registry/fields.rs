@@ -166,7 +166,8 @@ fn device(
             let text = "an address has no white space or control characters";
             return Err(FieldError::value("address", text));
         }
-        if secret_fields::is_forbidden(address, guard) {
+        let port = change.rtsp_port.value().copied().unwrap_or(f.rtsp_port);
+        if secret_fields::is_forbidden(address, port, guard) {
             return Err(FieldError::target("address"));
         }
     }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use heldar_base::Secret;
+use heldar_base::{Secret, mask_userinfo};
 use heldar_http::Patch;
 use heldar_ingest::AddressGuard;
 
@@ -14,6 +14,8 @@ use super::fields::Rules;
 use super::urls::Opened;
 use crate::address::{check_stream_url, split_url};
 
+/// Port of a stream address that names none (RFC 2326 3.2).
+const RTSP_PORT: u16 = 554;
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
 
@@ -128,18 +130,22 @@ fn url(
     guard: &dyn AddressGuard,
 ) -> Result<Edit, FieldError> {
     check_stream_url(text).map_err(|error| FieldError::value(field, error.to_string()))?;
+    if stored.value().is_some_and(|stored| text.contains(MASK) && mask_userinfo(stored.expose()) == text) {
+        return Ok(Edit::Keep);
+    }
     let full = unmask(text, stored, own).map_err(|problem| FieldError::value(field, problem))?;
     let split = split_url(full.expose()).map_err(|error| FieldError::value(field, error.to_string()))?;
-    if split.url.host_str().is_some_and(|host| is_forbidden(host, guard)) {
+    let port = split.url.port().unwrap_or(RTSP_PORT);
+    if split.url.host_str().is_some_and(|host| is_forbidden(host, port, guard)) {
         return Err(FieldError::target(field));
     }
     Ok(set(full, stored))
 }
 
 /// True for a literal address that no camera may have; names are looked at when they are resolved.
-pub(super) fn is_forbidden(host: &str, guard: &dyn AddressGuard) -> bool {
+pub(super) fn is_forbidden(host: &str, port: u16, guard: &dyn AddressGuard) -> bool {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    bare.parse::<IpAddr>().is_ok_and(|address| !guard.allows(address))
+    bare.parse::<IpAddr>().is_ok_and(|address| !guard.allows((address, port).into()))
 }
 
 /// Scheme with `://`, userinfo without its `@`, and the rest of a URL. The userinfo ends at the last `@` of the authority.
@@ -187,8 +193,8 @@ mod tests {
     struct NotLinkLocal;
 
     impl AddressGuard for NotLinkLocal {
-        fn allows(&self, address: IpAddr) -> bool {
-            !matches!(address, IpAddr::V4(v4) if v4.is_link_local())
+        fn allows(&self, at: std::net::SocketAddr) -> bool {
+            !matches!(at.ip(), IpAddr::V4(v4) if v4.is_link_local())
         }
     }
 

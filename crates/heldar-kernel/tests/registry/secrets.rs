@@ -1,7 +1,9 @@
 //! Secrets: kept under masks, sealed at rest, in no answer.
 
 use axum::http::Method;
-use heldar_base::{CameraId, Scope};
+use heldar_base::{CameraId, Scope, Secret, WallTime};
+use heldar_config::SecretKeys;
+use heldar_kernel::secrets::{Sealer, SecretError};
 use serde_json::{Value, json};
 
 use super::{made, patch, quiet};
@@ -109,6 +111,69 @@ async fn a_secret_that_cannot_be_opened_is_kept_and_can_be_replaced() {
     patch(&world, path, &json!({ "main_stream_url": "rtsp://a:b@h/1", "password": "x" })).await.ok();
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(stored(&world, "door").await, (some("x"), some("rtsp://a:b@h/1"), None));
+}
+
+/// Keys of the configuration, made of one byte each.
+fn keys(current: Option<u8>, old: Option<u8>) -> SecretKeys {
+    let key = |seed: u8| Secret::new(std::array::from_fn(|at| seed.wrapping_add(at as u8)));
+    SecretKeys { current: current.map(key), old: old.map(key) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_later_seals_what_is_there() {
+    let world = quiet().await;
+    made(&world, json!({ "name": "gate", "password": "p", "main_stream_url": "rtsp://a:b@h/1" })).await;
+    let (store, now) = (&world.kernel.store, WallTime(1_800_000_000_000_000));
+    let id = CameraId::new("gate").unwrap();
+    let read = async || store.camera(&Scope::All, &id).await.unwrap().unwrap();
+    let before = read().await;
+    assert_eq!(before.fields.password.as_ref().unwrap().expose(), "p");
+
+    let sealer = Sealer::open(&keys(Some(1), None), store, now).await.unwrap();
+    let sealed = read().await;
+    for (column, value, clear) in [
+        ("password", &sealed.fields.password, "p"),
+        ("main_stream_url", &sealed.fields.main_stream_url, "rtsp://a:b@h/1"),
+    ] {
+        let value = value.as_ref().unwrap();
+        assert!(value.expose().starts_with("enc:v2:"), "{column}");
+        assert_eq!(sealer.open_value("camera", column, "gate", value).unwrap().expose(), clear);
+    }
+    assert_eq!(sealed.updated_at, before.updated_at, "nobody has changed the camera");
+    Sealer::open(&keys(Some(1), None), store, now).await.unwrap();
+    assert_eq!(read().await.revision, sealed.revision, "what is sealed stays as it is");
+
+    // New values take the key that the store has recorded, wherever it is given.
+    let of = |value: Secret<String>| value.expose().split(':').nth(2).map(str::to_owned);
+    let new = Secret::new("x".to_owned());
+    let recorded = of(sealer.seal_value("camera", "password", "gate", &new).unwrap());
+    for (current, old) in [(None, Some(1)), (Some(2), Some(1))] {
+        let sealer = Sealer::open(&keys(current, old), store, now).await.unwrap();
+        assert!(sealer.seals());
+        assert_eq!(of(sealer.seal_value("camera", "password", "gate", &new).unwrap()), recorded);
+    }
+    let foreign = Sealer::open(&keys(Some(2), None), store, now).await;
+    assert!(matches!(foreign, Err(SecretError::WrongKey(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_own_port_is_no_camera() {
+    let world = World::start_with(&[("HELDAR_API_PORT", "8123")]).await;
+    let check = async |url: &str, expect: Option<&str>| {
+        let body = json!({ "name": "gate", "record_enabled": false, "main_stream_url": url });
+        let answer = world.send(As::System, Method::POST, "/api/v1/cameras", Some(&body)).await;
+        match expect {
+            Some(code) => assert_eq!(answer.error(), (400, code.to_owned()), "{url}"),
+            None => assert_eq!(answer.status, 201, "{url}"),
+        }
+    };
+    check("rtsp://127.0.0.1:8123/x", Some("target_not_allowed")).await;
+    check("rtsp://[::1]:8123/x", Some("target_not_allowed")).await;
+    check("rtsp://127.0.0.1:8124/x", None).await;
+    // A name is looked at when it is resolved.
+    made(&world, json!({ "name": "own", "main_stream_url": "rtsp://localhost:8123/x" })).await;
+    let test = world.get("/api/v1/cameras/own/test").await.ok();
+    assert_eq!((&test["reachable"], &test["reason_class"]), (&json!(false), &json!("config")), "{test}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

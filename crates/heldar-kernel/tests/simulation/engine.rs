@@ -136,7 +136,8 @@ impl Engine {
         let resume = match history.rows.first() {
             Some(change) if change.reason.is_none() => {
                 let last = self.store.store.last_segment(&Scope::All, stream).await.unwrap();
-                Some((last.map_or(change.at, |segment| segment.end.max(change.at)), down))
+                let covered = last.map_or(change.at, |segment| segment.end.max(change.at));
+                Some((covered, (down, WallTime::EPOCH)))
             }
             _ => None,
         };

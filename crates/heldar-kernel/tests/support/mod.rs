@@ -97,7 +97,9 @@ impl World {
         let mut all: Vec<(OsString, OsString)> =
             env.iter().map(|(name, value)| (name.into(), value.into())).collect();
         all.push(("HELDAR_DATA_DIR".into(), folder.path().into()));
-        all.push(("HELDAR_API_PORT".into(), "0".into()));
+        if env.iter().all(|(name, _)| *name != "HELDAR_API_PORT") {
+            all.push(("HELDAR_API_PORT".into(), "0".into()));
+        }
         let input = Input { flags: Flags::take([]), env: all, files: &HostFiles };
         let loaded = load(&input);
         let configuration = Configuration::from(&loaded);

@@ -233,7 +233,7 @@ async fn coverage(
     detail: Detail,
 ) -> Result<Coverage, ApiError> {
     let scope = caller.scope();
-    let stream = api.stream_asked(scope, camera, None).await.map_err(errors::store)?;
+    let stream = api.stream_asked(scope, camera, None, window.into()).await.map_err(errors::store)?;
     let ledger = api.ledger(scope, &stream, window.into(), now, Depth::Causes).await;
     Ok(ledger.map_err(errors::store)?.coverage(&window, detail))
 }

@@ -166,7 +166,8 @@ async fn timeline(
 ) -> Result<Json<Timeline>, ApiError> {
     let range = bounds(query.from, query.to)?;
     let camera = camera(&api, &caller, &id).await?;
-    let stream = api.stream_asked(caller.scope(), &camera, query.stream).await.map_err(errors::store)?;
+    let stream = api.stream_asked(caller.scope(), &camera, query.stream, range).await;
+    let stream = stream.map_err(errors::store)?;
     let now = heldar_base::Clock::wall(&api.clock);
     let ledger = api.ledger(caller.scope(), &stream, range, now, Depth::Footage).await;
     let ledger = ledger.map_err(errors::store)?;
@@ -193,7 +194,7 @@ async fn gaps(
 ) -> Result<Json<Gaps>, ApiError> {
     let range = bounds(query.from, query.to)?;
     let camera = camera(&api, &caller, &id).await?;
-    let stream = api.stream_asked(caller.scope(), &camera, None).await.map_err(errors::store)?;
+    let stream = api.stream_asked(caller.scope(), &camera, None, range).await.map_err(errors::store)?;
     let now = heldar_base::Clock::wall(&api.clock);
     let ledger = api.ledger(caller.scope(), &stream, range, now, Depth::Causes).await;
     let not_wanted = match query.include {

@@ -156,7 +156,7 @@ async fn segments(
     let position = list.position::<i64>()?.map(WallTime);
     let camera = camera(&api, &caller, &id).await?;
     let (scope, limit) = (caller.scope(), query.limit.get());
-    let stream = api.stream_asked(scope, &camera, query.stream).await.map_err(errors::store)?;
+    let stream = api.stream_asked(scope, &camera, query.stream, range).await.map_err(errors::store)?;
     let (rows, next) = if range.from.is_none() && range.to.is_none() {
         api.segment_page_back(scope, &stream, position, limit).await
     } else {

@@ -392,7 +392,7 @@ fn warnings(api: &Api, limits: &Limits) -> Vec<WarningView> {
     if api.settings.access.open {
         add("open_access", "access control is off and everybody who reaches this server is administrator");
     }
-    if api.settings.secrets.current.is_none() {
+    if !api.sealer.seals() {
         add(
             "secrets_in_clear",
             "HELDAR_SECRET_KEY is not set: passwords and stream addresses are stored in clear",
