@@ -146,6 +146,57 @@ impl Drop for Running {
     }
 }
 
+/// Tells a process something.
+fn kill(child: &Child, signal: &str) {
+    let told = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(told.success(), "{signal}");
+}
+
+/// Waits until the log holds a text, as often as given.
+fn said(log: &Path, text: &str, times: usize) {
+    let begun = std::time::Instant::now();
+    while std::fs::read_to_string(log).unwrap().matches(text).count() < times {
+        assert!(begun.elapsed().as_secs() < 20, "{text}: {}", std::fs::read_to_string(log).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_hangup_reads_the_log_filter_and_ends_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (config, log) = (scratch.path().join("heldar.toml"), scratch.path().join("log"));
+    std::fs::write(&config, "log = \"info\"\n").unwrap();
+    let mut serve = heldar(scratch.path());
+    serve.args(["serve", "--api-port", "0"]).stderr(std::fs::File::create(&log).unwrap());
+    let mut server = Running(serve.stdout(Stdio::null()).spawn().unwrap());
+    said(&log, "listening on", 1);
+    // What a start says of itself: where it listens, and why there.
+    said(&log, "this machine only, because access control is off", 1);
+    kill(&server.0, "-HUP");
+    said(&log, "the log filter was read again", 1);
+    std::fs::write(&config, "log = \"nonsense=nonsense\"\n").unwrap();
+    kill(&server.0, "-HUP");
+    said(&log, "stays as it was", 1);
+    kill(&server.0, "-TERM");
+    assert!(server.0.wait().unwrap().success());
+}
+
+#[test]
+fn a_key_that_does_not_fit_the_store_is_an_error_of_the_configuration() {
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let scratch = tempfile::tempdir().unwrap();
+    let log = scratch.path().join("log");
+    let mut serve = heldar(scratch.path());
+    serve.args(["serve", "--api-port", "0"]).env("HELDAR_SECRET_KEY", KEY).stdout(Stdio::null());
+    let mut server = Running(serve.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap());
+    said(&log, "listening on", 1);
+    kill(&server.0, "-TERM");
+    assert!(server.0.wait().unwrap().success());
+    let (status, _, err) = run(heldar(scratch.path()).args(["serve", "--api-port", "0"]));
+    assert_eq!(status, Some(2), "{err}");
+    assert!(err.contains("HELDAR_SECRET_KEY"), "{err}");
+}
+
 /// A clip of colour bars.
 fn clip(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("bars.mp4");
