@@ -143,7 +143,7 @@ impl World {
                 max_recordings_bytes: if dice.once_in(2) { room / 2 } else { u64::MAX },
                 min_free_bytes: if dice.once_in(2) { room / 4 } else { 0 },
             },
-            queue_bytes: if dice.once_in(2) { 100_000 } else { 1_000_000 },
+            queue_bytes: if dice.once_in(2) { 40_000 } else { 1_000_000 },
             folder: tempfile::tempdir().unwrap(),
             footage: Arc::default(),
             payloads: BTreeMap::new(),
