@@ -12,7 +12,7 @@ use crate::footage::{FootageError, SegmentInfo};
 use crate::kernel::Kernel;
 
 /// Header bytes that the cache holds at most.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 /// Segments in front of a window that a dependent one may need.
 const MAX_LEAD: usize = 8;
 

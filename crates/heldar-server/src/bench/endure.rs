@@ -16,16 +16,13 @@ use super::cameras::TestCameras;
 use super::clips::Clip;
 use super::folder::TempFolder;
 use super::loss::Loss;
-use super::server::Server;
+use super::server::{Server, warm_up};
 use super::stats::table;
 use super::usage::{Machine, MachineInfo, Usage};
 use super::{Verdict, now, print_json};
 use crate::{complain, say};
 use load::{Exported, Load, Seen};
 
-/// Time that all cameras have to be recorded, at least, and more of it for each.
-const WARM_UP: Duration = Duration::from_secs(60);
-const WARM_UP_EACH: Duration = Duration::from_millis(500);
 /// Neither is to come into play.
 const SETTINGS: &[(&str, &str)] =
     &[("HELDAR_MIN_FREE_DISK_GB", "0"), ("HELDAR_MAX_RECORDINGS_GB", "1000000")];
@@ -95,7 +92,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     let mut server = Server::start(folder.path(), SETTINGS).await?;
     let count = cameras.urls.len();
     server.add_cameras(&cameras.urls, &clip).await?;
-    server.all_recording(count, WARM_UP + WARM_UP_EACH * options.cameras).await?;
+    server.all_recording(count, warm_up(options.cameras)).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
 
     let (from, machine, begun) = (now(), Machine::now()?, server.usage()?);

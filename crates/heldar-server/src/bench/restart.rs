@@ -13,15 +13,12 @@ use serde_json::Value;
 use super::cameras::TestCameras;
 use super::clips::Clip;
 use super::folder::TempFolder;
-use super::server::{Server, camera_id};
+use super::server::{Server, camera_id, warm_up};
 use super::stats::{median, quantile, table};
 use super::usage::MachineInfo;
 use super::{Verdict, now, print_json};
 use crate::{complain, say};
 
-/// Time that all cameras have to be recorded, at least, and more of it for each.
-const WARM_UP: Duration = Duration::from_secs(60);
-const WARM_UP_EACH: Duration = Duration::from_millis(500);
 /// Footage before and behind an end that is looked at.
 const AROUND: Micros = Micros::from_secs(4);
 
@@ -85,7 +82,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     let clip = Clip::get(&options.clip, &options.media_dir).await?;
     let folder = TempFolder::new(options.folder.as_deref())?;
     let cameras = TestCameras::start(options.cameras, &clip, folder.path()).await?;
-    let patience = WARM_UP + WARM_UP_EACH * options.cameras;
+    let patience = warm_up(options.cameras);
     let count = cameras.urls.len();
     let mut server = Server::start(folder.path(), &[]).await?;
     server.add_cameras(&cameras.urls, &clip).await?;

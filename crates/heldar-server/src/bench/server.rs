@@ -18,6 +18,9 @@ use super::usage::Usage;
 
 /// Time that a server has to answer.
 const START: Duration = Duration::from_secs(60);
+/// Time that cameras have to be recorded, at least, and more of it for each.
+const WARM_UP: Duration = Duration::from_secs(60);
+const WARM_UP_EACH: Duration = Duration::from_millis(500);
 /// Length of recorded files, as in the baseline.
 pub(super) const SEGMENT_SECONDS: u32 = 10;
 
@@ -165,6 +168,11 @@ impl Server {
         let by_signal = status.signal() == Some(Signal::TERM.as_raw());
         if status.success() || by_signal { Ok(()) } else { Err(format!("heldar serve: {status}")) }
     }
+}
+
+/// Time that so many cameras have to be recorded.
+pub(super) fn warm_up(cameras: u32) -> Duration {
+    WARM_UP + WARM_UP_EACH * cameras
 }
 
 /// The id of a camera, counted from 0.

@@ -15,15 +15,11 @@ use heldar_base::WallTime;
 use super::cameras::TestCameras;
 use super::clips::Clip;
 use super::folder::TempFolder;
+use super::server::warm_up;
 use super::usage::{Machine, MachineInfo, Usage};
 use super::{Verdict, now, print_json};
 use crate::{complain, say};
 use report::{Report, Run};
-
-/// Time that all cameras have to be recorded, at least.
-const WARM_UP: Duration = Duration::from_secs(60);
-/// More of it for each camera.
-const WARM_UP_EACH: Duration = Duration::from_millis(500);
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -94,7 +90,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
 
 impl Options {
     fn warm_up(&self) -> Duration {
-        WARM_UP + WARM_UP_EACH * self.cameras
+        warm_up(self.cameras)
     }
 
     fn settle(&self) -> Duration {
