@@ -16,7 +16,7 @@ use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
 
 /// Key of the setting that holds the id of the key in use.
-const KEY_ID: &str = "secret_key_id";
+pub const KEY_ID: &str = "secret_key_id";
 const V1: &str = "enc:v1:";
 const V2: &str = "enc:v2:";
 /// Table of cameras, as associated data names it.
@@ -52,6 +52,11 @@ pub enum SecretError {
     Store(#[from] StoreError),
 }
 
+/// The id of a key: the first eight hex digits of its SHA-256.
+pub fn key_id(key: &Secret<[u8; 32]>) -> String {
+    Sha256::digest(key.expose()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
 struct Key {
     id: String,
     cipher: Aes256Gcm,
@@ -61,8 +66,7 @@ struct Key {
 
 impl Key {
     fn new(key: &Secret<[u8; 32]>) -> Self {
-        let digest = Sha256::digest(key.expose());
-        let id = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let id = key_id(key);
         let mut subkey = [0u8; 32];
         let expanded = Hkdf::<Sha256>::new(None, key.expose()).expand(b"heldar secrets at rest", &mut subkey);
         debug_assert!(expanded.is_ok(), "32 bytes are a valid length of HKDF output");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use heldar_config::{DatabaseTarget, Finding, Level, Settings};
 use heldar_kernel::kernel::database_url;
 use heldar_kernel::retention::{MAX_KEY, MIN_FREE_KEY};
+use heldar_kernel::secrets::{KEY_ID, key_id};
 use heldar_store::inspect::{Contents, Inspection, Schema, inspect};
 use rustix::fs::{Access, access};
 use url::Url;
@@ -72,6 +73,7 @@ fn told(inspection: &Inspection, settings: &Settings) -> Vec<Finding> {
     if let Some(contents) = &inspection.contents {
         findings.push(summary(contents));
         findings.extend(overrides(contents, settings));
+        findings.extend(foreign_key(contents, settings));
     }
     findings
 }
@@ -100,7 +102,11 @@ fn overrides(contents: &Contents, settings: &Settings) -> Vec<Finding> {
     for (key, variable, configured) in limits {
         let stored = contents.settings.iter().find(|setting| setting.key == key);
         let Some(stored) = stored.filter(|stored| stored.value != configured.to_string()) else { continue };
-        let value = stored.value.parse().map_or_else(|_| "something unreadable".to_owned(), size);
+        let Ok(value) = stored.value.parse().map(size) else {
+            let text = format!("the stored setting `{key}` is not valid and is ignored: {variable} holds");
+            findings.push(finding(Level::Warning, "setting_unusable", variable, text));
+            continue;
+        };
         let text = format!(
             "{variable} is overridden: {value} was set at run time on {}, and wins over the configuration",
             stored.updated_at
@@ -108,6 +114,19 @@ fn overrides(contents: &Contents, settings: &Settings) -> Vec<Finding> {
         findings.push(finding(Level::Notice, "setting_overridden", variable, text));
     }
     findings
+}
+
+/// A store whose secrets are sealed with a key that is not configured: the server does not start.
+fn foreign_key(contents: &Contents, settings: &Settings) -> Option<Finding> {
+    let recorded = &contents.settings.iter().find(|setting| setting.key == KEY_ID)?.value;
+    let keys = [&settings.secrets.current, &settings.secrets.old];
+    if keys.into_iter().flatten().any(|key| key_id(key) == *recorded) {
+        return None;
+    }
+    let text = format!(
+        "secrets are sealed with key {recorded}, which is neither HELDAR_SECRET_KEY nor HELDAR_SECRET_KEY_OLD: the server does not start"
+    );
+    Some(finding(Level::Refusal, "secret_key_differs", "HELDAR_SECRET_KEY", text))
 }
 
 fn sqlite(path: &Path) -> Vec<Finding> {
@@ -210,8 +229,10 @@ mod tests {
         assert_eq!(codes(vec![], current()), ["store_schema", "store_contents"]);
         let same = (20u64 << 30).to_string();
         assert_eq!(codes(vec![setting(MAX_KEY, &same)], current()).len(), 2);
-        let changed = codes(vec![setting(MAX_KEY, "7"), setting("secret_key_id", "x")], current());
-        assert_eq!(changed, ["store_schema", "store_contents", "setting_overridden"]);
+        let changed = codes(vec![setting(MAX_KEY, "7"), setting(KEY_ID, "x")], current());
+        assert_eq!(changed, ["store_schema", "store_contents", "setting_overridden", "secret_key_differs"]);
+        let unusable = codes(vec![setting(MAX_KEY, "much")], current());
+        assert_eq!(unusable, ["store_schema", "store_contents", "setting_unusable"]);
         let newer = Schema::Newer { number: 9, name: "later".to_owned() };
         assert_eq!(codes(vec![], newer), ["store_schema_newer"]);
     }
