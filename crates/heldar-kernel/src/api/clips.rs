@@ -24,7 +24,7 @@ use super::{Api, errors};
 use crate::api::requester::Requester;
 use crate::clips::{Cancel, ClipFolder, ExportError, new_id};
 use crate::kernel::Kernel;
-use crate::playback::Window;
+use crate::playback::{CLIP_TOLERANCE, Window};
 use crate::registry::Target;
 
 /// Longest wait for a job slot.
@@ -242,7 +242,7 @@ async fn create(
     let (_lease, _segments) =
         kernel.lease_footage(scope, &stream, window.interval()).await.map_err(errors::store)?;
     let plan = kernel.plan(scope, &stream, window).await.map_err(plan_error)?;
-    let holes = kernel.window_holes(scope, &stream, window).await.map_err(errors::store)?;
+    let holes = kernel.window_holes(scope, &stream, window, CLIP_TOLERANCE).await.map_err(errors::store)?;
     let download_name = match body.filename.filter(|name| !name.trim().is_empty()) {
         Some(name) => name,
         None => download_name(&kernel, &found, window.from).await?,

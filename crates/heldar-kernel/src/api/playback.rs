@@ -21,7 +21,7 @@ use super::errors;
 use crate::api::requester::Requester;
 use crate::footage::SegmentInfo;
 use crate::kernel::Kernel;
-use crate::playback::{Plan, PlanError, Session, Window, WindowError};
+use crate::playback::{Plan, PlanError, ROUNDING, Session, Window, WindowError};
 use crate::reads::Read;
 use crate::registry::Target;
 
@@ -327,8 +327,10 @@ async fn view(kernel: &Kernel, caller: &Caller, session: &Session) -> Result<Pla
         .segments_in(caller.scope(), &session.stream, session.window.interval())
         .await
         .map_err(errors::store)?;
-    let holes =
-        kernel.window_holes(caller.scope(), &session.stream, session.window).await.map_err(errors::store)?;
+    let holes = kernel
+        .window_holes(caller.scope(), &session.stream, session.window, ROUNDING)
+        .await
+        .map_err(errors::store)?;
     let mut codecs: Vec<String> = Vec::new();
     for segment in &segments {
         let audio = segment.params.audio.as_ref().map(|audio| &audio.codec_string);
@@ -424,7 +426,8 @@ async fn video(
         caller.require(Capability::VideoExport)?;
     }
     let (found, stream, window, plan) = plan(&kernel, &caller, &camera, &query).await?;
-    let holes = kernel.window_holes(caller.scope(), &stream, window).await.map_err(errors::store)?;
+    let holes =
+        kernel.window_holes(caller.scope(), &stream, window, ROUNDING).await.map_err(errors::store)?;
     if method == Method::GET && query.download == Some(true) {
         kernel.downloaded(&author, &found.id, window.interval(), &headers);
     } else if method == Method::GET {
@@ -458,7 +461,8 @@ async fn video_map(
     Query(query): Query<VideoQuery>,
 ) -> Result<Json<VideoMap>, ApiError> {
     let (_, stream, window, plan) = plan(&kernel, &caller, &camera, &query).await?;
-    let holes = kernel.window_holes(caller.scope(), &stream, window).await.map_err(errors::store)?;
+    let holes =
+        kernel.window_holes(caller.scope(), &stream, window, ROUNDING).await.map_err(errors::store)?;
     let parts = plan.file.parts().iter().map(|part| {
         let Interval { start, end } = part.wall;
         VideoPart {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use heldar_base::{Cause, EndReason, Scope, SegmentId, StreamId, WallTime};
+use heldar_base::{CameraId, Cause, EndReason, Scope, SegmentId, StreamId, WallTime};
 use heldar_bmff::VIDEO_TIMESCALE;
 use heldar_disk::{Disk, Entry, Examined, Footage, Outage, SegmentName, mend, time_of};
 use heldar_recorder::GAP_THRESHOLD;
@@ -130,7 +130,26 @@ impl Recovery {
             let newest = self.store.last_segment(&Scope::All, &stream.id).await?;
             self.take_in(stream, newest.map(|segment| segment.id.start), None).await?;
         }
+        self.drop_empty_folders(streams).await?;
         Ok((self.report, self.postponed))
+    }
+
+    /// Removes what a crash has left of the folders of deleted cameras: empty ones. Files are never touched.
+    async fn drop_empty_folders(&self, streams: &[Stream]) -> Result<(), RecoveryError> {
+        let known: HashSet<CameraId> = streams.iter().map(|stream| stream.id.camera.clone()).collect();
+        let disk = self.disk.clone();
+        let found = tokio::task::spawn_blocking(move || unknown_folders(&*disk, &known)).await?;
+        for camera in found.unwrap_or_default() {
+            if self.store.camera(&Scope::All, &camera).await?.is_some() {
+                continue;
+            }
+            let disk = self.disk.clone();
+            let name = camera.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || drop_if_empty(&*disk, &name)).await? {
+                tracing::debug!(%camera, %error, "the folder of a deleted camera stays");
+            }
+        }
+        Ok(())
     }
 
     /// Does what was postponed, as far as the disk allows now. The server records meanwhile: what begins at `since` or
@@ -464,6 +483,26 @@ pub async fn name_end(store: &Store, segment: &Segment, cause: Cause) -> Result<
         created_at: segment.created_at,
     };
     store.write(op).await.map(|_outcome| ())
+}
+
+/// Folders with names of cameras that are not among those known.
+fn unknown_folders(disk: &dyn Disk, known: &HashSet<CameraId>) -> std::io::Result<Vec<CameraId>> {
+    let folders = disk.list("")?.into_iter().filter_map(|entry| match entry {
+        Entry::Folder(name) => CameraId::new(&name).ok(),
+        Entry::File(_) => None,
+    });
+    Ok(folders.filter(|camera| !known.contains(camera)).collect())
+}
+
+/// Removes a folder that holds nothing but empty ones.
+fn drop_if_empty(disk: &dyn Disk, camera: &CameraId) -> std::io::Result<()> {
+    for entry in disk.list(camera.as_str())? {
+        let Entry::Folder(day) = entry else { return Ok(()) };
+        if !disk.remove_empty_folder(&format!("{camera}/{day}"))? {
+            return Ok(());
+        }
+    }
+    disk.remove_empty_folder(camera.as_str()).map(|_removed| ())
 }
 
 /// The path of a stored segment.

@@ -309,8 +309,11 @@ impl Supervisor {
                 };
                 let change = watch.holes.covered(interval);
                 self.hole(&stream.camera, watch, change, now);
-                // From here on silence of a running session is a stall.
-                watch.holes.cause(now.wall, Cause::Stalled);
+                // From here on silence of a running session is a stall. Word of the last footage of a session may come when
+                // it is known already why that is over.
+                if watch.view.session == SessionPhase::Streaming {
+                    watch.holes.cause(now.wall, Cause::Stalled);
+                }
                 watch.view.last_segment_at = Some(interval.end);
                 let event = watch.machine.written(now);
                 self.event(&stream.camera, event);

@@ -8,11 +8,13 @@ use super::Window;
 use crate::kernel::Kernel;
 use crate::ledger::Depth;
 
-/// Holes up to this long are not told of.
-const TOLERANCE: Micros = Micros::from_secs(1);
+/// Holes of clips up to this long are not told of (media.md 10).
+pub const CLIP_TOLERANCE: Micros = Micros::from_secs(1);
+/// The ledger knows remainders of rounding, up to a tick; sessions and virtual files tell of every hole beside them.
+pub const ROUNDING: Micros = Micros::from_millis(1);
 
 impl Kernel {
-    /// Holes of a window of a stream, edges included.
+    /// Holes of a window of a stream that are longer than `tolerance`, edges included.
     ///
     /// # Errors
     /// The store is busy or lost.
@@ -21,9 +23,10 @@ impl Kernel {
         scope: &Scope,
         stream: &StreamId,
         window: Window,
+        tolerance: Micros,
     ) -> Result<WindowHoles, StoreError> {
         let interval = window.interval();
         let ledger = self.ledger(scope, stream, interval.into(), self.clock.wall(), Depth::Causes).await?;
-        Ok(ledger.window_holes(&interval, TOLERANCE))
+        Ok(ledger.window_holes(&interval, tolerance))
     }
 }

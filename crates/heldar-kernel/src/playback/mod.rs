@@ -10,6 +10,7 @@ mod source;
 mod virtual_plan;
 mod window;
 
+pub use holes::{CLIP_TOLERANCE, ROUNDING};
 pub use playlist::{CutTail, HlsItem, PlaylistWindow, playlist, split};
 pub use sessions::{Session, Sessions};
 pub use source::{SegmentSource, VirtualSource, cut_group};

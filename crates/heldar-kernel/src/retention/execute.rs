@@ -168,6 +168,9 @@ impl Executor<'_> {
     }
 }
 
+/// Time that the clock of a stream may lag behind.
+const DAY_MARGIN: Micros = Micros::from_secs(300);
+
 /// Removes files for good, and day folders that are empty then and will not be written again. Answers with those that are
 /// gone: also after a power cut, which else would bring back a file whose row is gone.
 fn unlink(disk: &dyn Disk, files: &[(SegmentId, SegmentName)], now: WallTime) -> Vec<SegmentId> {
@@ -180,10 +183,16 @@ fn unlink(disk: &dyn Disk, files: &[(SegmentId, SegmentName)], now: WallTime) ->
     }
     let mut gone = Vec::with_capacity(files.len());
     for (folder, removed) in folders {
-        if removed.iter().all(|(_, second)| now - *second > Micros::from_hours(48))
-            && let Err(error) = disk.remove_empty_folder(&folder)
-        {
-            tracing::debug!(%error, "an empty folder stays");
+        // The folder of the day before may have lost its last file when that day was hardly over.
+        let camera = folder.split('/').next().unwrap_or_default();
+        let day_before = removed
+            .first()
+            .map(|(_, second)| format!("{camera}/{}", SegmentName::day(*second - Micros::from_hours(24))));
+        let over = removed.iter().all(|(_, second)| is_over(*second, now)).then_some(folder.clone());
+        for empty in day_before.into_iter().chain(over) {
+            if let Err(error) = disk.remove_empty_folder(&empty) {
+                tracing::debug!(%error, "an empty folder stays");
+            }
         }
         match sync_if_there(disk, &folder) {
             Ok(()) => gone.extend(removed.into_iter().map(|(id, _)| id)),
@@ -191,6 +200,13 @@ fn unlink(disk: &dyn Disk, files: &[(SegmentId, SegmentName)], now: WallTime) ->
         }
     }
     gone
+}
+
+/// True when nothing is written any more into the folder of the day of an instant.
+fn is_over(of: WallTime, now: WallTime) -> bool {
+    let (year, month, day, ..) = of.civil();
+    let start = WallTime::from_civil(year, month, day, 0, 0, 0).unwrap_or(of);
+    now - start > Micros::from_hours(24) + DAY_MARGIN
 }
 
 fn clear_folder(disk: &dyn Disk, camera: &CameraId) -> std::io::Result<bool> {

@@ -202,8 +202,10 @@ fn has_sound(seen: &Seen, sound: &str) {
         let pictures = probed.pictures_last();
         let ends =
             format!("{}: {length} us, pictures {pictures}, file {}", file.path.display(), probed.duration);
+        // A run may end before pictures that are shown earlier than its last one have come: that one is decoded so much longer,
+        // which ffprobe does not tell.
         assert!(
-            (pictures - length).abs() <= 40_000.0 && (probed.duration - length).abs() <= 200_000.0,
+            (pictures - length).abs() <= 125_000.0 && (probed.duration - length).abs() <= 200_000.0,
             "{ends}"
         );
         let dts: Vec<f64> = probed.video().packets.iter().map(|packet| packet.dts).collect();
