@@ -107,7 +107,7 @@ fn events_of_an_outage_survive_a_kill() {
     let outage = until("the outage is spooled", || spooled(&spool, r#""event_type":"camera_offline""#));
     let gap = until("the gap is spooled", || spooled(&spool, r#""kind":"gap""#));
     let (status, answer) = server.post("/api/v1/cameras", &serde_json::json!({ "name": "Door" }));
-    assert_eq!(status, 503, "{answer}");
+    assert_eq!((status, answer["code"].as_str()), (503, Some("store_unavailable")), "{answer}");
     server.kill();
     cluster.resume().unwrap();
 

@@ -53,6 +53,12 @@ impl StoreError {
         StoreError { kind, message: message.into(), source: Some(Arc::new(source)) }
     }
 
+    /// The same failure of a database that is away.
+    pub(crate) fn into_unavailable(self) -> Self {
+        let kind = ErrorKind::Unavailable;
+        StoreError { kind, message: message(kind).to_owned(), ..self }
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -41,7 +41,11 @@ impl Readers {
     pub(crate) async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
         match self {
             Readers::Sqlite(readers) => readers.rows(command).await,
-            Readers::Postgres(pool) => postgres_rows(pool, command).await,
+            Readers::Postgres(pool) => postgres_rows(pool, command).await.map_err(|error| {
+                // A pool that could not even connect is not exhausted: the server is away.
+                let exhausted = pool.size() >= pool.options().get_max_connections();
+                if error.kind() == ErrorKind::Busy && !exhausted { error.into_unavailable() } else { error }
+            }),
         }
     }
 
