@@ -189,7 +189,9 @@ impl SimStream {
         // A segment that waits for its last sound may fail when the next one has begun.
         let rotated = self.handed.get(to).is_some_and(|handed| handed.sync);
         let late = if rotated { WAITING } else { 0 };
-        let ended = self.breaks.iter().any(|at| (from..=to + late).contains(at));
+        // What nobody sent, a damaged picture, may end a segment too.
+        let unsent = self.handed[..from].iter().rev().take_while(|handed| handed.sent.is_none()).count();
+        let ended = self.breaks.iter().any(|at| (from - unsent..=to + late).contains(at));
         let begins = self.runs.contains(&from)
             || (from > 0 && self.handed[from - 1].sent.is_none() && self.handed[from - 1].sync);
         // Pictures shown before the sync sample that recording began with.
