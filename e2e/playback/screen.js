@@ -82,7 +82,10 @@ class Screen {
     const started = performance.now();
     await video.play();
     await done;
-    return { seconds: (performance.now() - started) / 1000, ...this.told() };
+    const seconds = (performance.now() - started) / 1000;
+    // The end may be told before the last picture is on screen.
+    await this.settle();
+    return { seconds, ...this.told() };
   }
 
   /** What is known so far, with the fragments of a playlist where they lie in media time. */
