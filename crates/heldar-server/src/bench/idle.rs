@@ -69,7 +69,7 @@ async fn one(options: &Options) -> Result<Run, String> {
     let after = server.usage()?;
     let run = Run {
         ready_ms: server.ready.as_secs_f64() * 1e3,
-        cpu_s: after.cpu_s - before.cpu_s,
+        cpu_s: after.cpu_since(&before),
         rss_mib: after.rss_kib as f64 / 1024.0,
         peak_mib: after.peak_kib as f64 / 1024.0,
         pss_mib: after.pss_kib as f64 / 1024.0,

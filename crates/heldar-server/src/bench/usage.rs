@@ -22,8 +22,15 @@ pub(super) struct Usage {
     pub(super) fds: u64,
     /// How often its threads went to sleep by themselves.
     pub(super) sleeps: u64,
-    /// CPU seconds by thread name.
-    pub(super) threads: BTreeMap<String, f64>,
+    /// Its threads by their ids.
+    threads: BTreeMap<u32, Thread>,
+}
+
+/// A thread and what it has used, to the nanosecond.
+#[derive(Clone, Debug)]
+struct Thread {
+    name: String,
+    cpu_s: f64,
 }
 
 impl Usage {
@@ -56,11 +63,15 @@ impl Usage {
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return };
         for task in tasks.flatten() {
             let read = |name: &str| std::fs::read_to_string(task.path().join(name));
-            let (Ok(stat), Ok(status), Ok(name)) = (read("stat"), read("status"), read("comm")) else {
+            let id = task.file_name().to_str().and_then(|id| id.parse().ok());
+            let (Some(id), Ok(ran), Ok(status), Ok(name)) =
+                (id, read("schedstat"), read("status"), read("comm"))
+            else {
                 continue;
             };
             self.sleeps += figure(&status, "voluntary_ctxt_switches").unwrap_or(0);
-            *self.threads.entry(name.trim().to_owned()).or_default() += cpu_seconds(&stat).unwrap_or(0.0);
+            let thread = Thread { name: name.trim().to_owned(), cpu_s: run_seconds(&ran).unwrap_or(0.0) };
+            self.threads.insert(id, thread);
         }
     }
 
@@ -72,17 +83,32 @@ impl Usage {
         self.pss_kib += other.pss_kib;
         self.fds += other.fds;
         self.sleeps += other.sleeps;
-        for (name, cpu_s) in other.threads {
-            *self.threads.entry(name).or_default() += cpu_s;
-        }
+        self.threads.extend(other.threads);
         self
+    }
+
+    /// CPU seconds since an earlier look: to the nanosecond by the threads' own clocks, as long as none of them has ended.
+    pub(super) fn cpu_since(&self, before: &Usage) -> f64 {
+        if before.threads.keys().all(|id| self.threads.contains_key(id)) {
+            self.threads.iter().map(|(id, thread)| before.since(*id, thread)).sum()
+        } else {
+            self.cpu_s - before.cpu_s
+        }
+    }
+
+    /// What a thread has used after this look.
+    fn since(&self, id: u32, thread: &Thread) -> f64 {
+        thread.cpu_s - self.threads.get(&id).map_or(0.0, |earlier| earlier.cpu_s)
     }
 
     /// CPU seconds since an earlier look, by thread name, without those that have used next to nothing.
     pub(super) fn threads_since(&self, before: &Usage) -> BTreeMap<String, f64> {
-        let earlier = |name: &str| before.threads.get(name).copied().unwrap_or(0.0);
-        let since = self.threads.iter().map(|(name, now)| (name.clone(), now - earlier(name)));
-        since.filter(|(_, cpu_s)| *cpu_s >= 0.005).collect()
+        let mut since = BTreeMap::<String, f64>::new();
+        for (id, thread) in &self.threads {
+            *since.entry(thread.name.clone()).or_default() += before.since(*id, thread);
+        }
+        since.retain(|_, cpu_s| *cpu_s >= 0.005);
+        since
     }
 }
 
@@ -157,6 +183,12 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS)
 }
 
+/// Seconds on a processor: the first field of `schedstat`, in nanoseconds.
+fn run_seconds(schedstat: &str) -> Option<f64> {
+    let nanoseconds: f64 = schedstat.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds / 1e9)
+}
+
 /// The figure behind `name:`.
 fn figure(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -192,6 +224,28 @@ mod tests {
         );
         let twice = usage.clone().and(usage.clone());
         assert_eq!(twice.fds, 2 * usage.fds);
+    }
+
+    #[test]
+    fn time_of_threads_that_live_is_exact_and_else_by_ticks() {
+        let usage = |cpu_s, threads: &[(u32, f64)]| Usage {
+            cpu_s,
+            threads: threads
+                .iter()
+                .map(|&(id, cpu_s)| (id, Thread { name: format!("t{}", id % 2), cpu_s }))
+                .collect(),
+            ..Usage::default()
+        };
+        let before = usage(0.01, &[(1, 0.010), (2, 0.004)]);
+        let after = usage(0.04, &[(1, 0.011), (2, 0.004), (3, 0.008)]);
+        assert!((after.cpu_since(&before) - 0.009).abs() < 1e-9);
+        assert_eq!(
+            after.threads_since(&before).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["t1"]
+        );
+        let ended = usage(0.05, &[(1, 0.011)]);
+        assert!((ended.cpu_since(&before) - 0.04).abs() < 1e-9);
+        assert_eq!(run_seconds("1500000000 7 9"), Some(1.5));
     }
 
     #[test]

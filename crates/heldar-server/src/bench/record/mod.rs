@@ -116,7 +116,7 @@ impl Window {
         Ok(Run {
             run: number,
             seconds,
-            cpu_s: after.cpu_s - self.before.cpu_s,
+            cpu_s: after.cpu_since(&self.before),
             rss_mib: after.rss_kib as f64 / 1024.0,
             peak_mib: after.peak_kib as f64 / 1024.0,
             pss_mib: after.pss_kib as f64 / 1024.0,

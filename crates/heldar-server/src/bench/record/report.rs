@@ -182,7 +182,7 @@ impl Report {
         let Some(run) = runs.get(runs.len() / 2) else { return String::new() };
         let mut threads: Vec<_> = run.threads.iter().collect();
         threads.sort_by(|a, b| b.1.total_cmp(a.1));
-        let parts: Vec<String> = threads.iter().map(|(name, cpu_s)| format!("{name} {cpu_s:.2} s")).collect();
+        let parts: Vec<String> = threads.iter().map(|(name, cpu_s)| format!("{name} {cpu_s:.3} s")).collect();
         format!("CPU by thread, run {}: {}\n", run.run, parts.join(", "))
     }
 
