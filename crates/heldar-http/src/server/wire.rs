@@ -81,6 +81,12 @@ impl Watch {
         self.enter(Stage::Upgraded);
     }
 
+    /// The last answer is with the client long since, and nothing came after it: a stop does not wait for such connections.
+    fn is_long_idle(&self) -> bool {
+        let state = self.lock();
+        state.stage == Stage::Idle && state.since.elapsed() >= LINGER
+    }
+
     /// When the connection has waited too long; `None` while it waits for nobody but us.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let state = self.lock();
@@ -224,8 +230,31 @@ impl<I: AsyncRead + AsyncWrite + Unpin, P: Unpin> AsyncWrite for Wire<I, P> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
         ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        if self.watch.is_long_idle() {
+            return Poll::Ready(Ok(()));
+        }
         self.watch.enter(Stage::Lingering);
         ready!(self.poll_linger(cx));
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_connection_that_asks_nothing_for_a_while_is_closed_at_once() {
+        let watch = Watch::new();
+        assert!(!watch.is_long_idle());
+        tokio::time::advance(LINGER).await;
+        assert!(watch.is_long_idle());
+        for stage in [Stage::Head, Stage::Busy, Stage::Draining] {
+            watch.enter(stage);
+            tokio::time::advance(LINGER).await;
+            assert!(!watch.is_long_idle(), "{stage:?}");
+        }
+        watch.enter(Stage::Idle);
+        assert!(!watch.is_long_idle(), "its answer may still be on its way");
     }
 }

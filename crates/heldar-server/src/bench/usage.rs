@@ -240,7 +240,7 @@ mod tests {
         let after = usage(0.04, &[(1, 0.011), (2, 0.004), (3, 0.008)]);
         assert!((after.cpu_since(&before) - 0.009).abs() < 1e-9);
         assert_eq!(
-            after.threads_since(&before).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            after.threads_since(&before).into_keys().collect::<Vec<_>>(),
             ["t1"]
         );
         let ended = usage(0.05, &[(1, 0.011)]);
