@@ -239,10 +239,7 @@ mod tests {
         let before = usage(0.01, &[(1, 0.010), (2, 0.004)]);
         let after = usage(0.04, &[(1, 0.011), (2, 0.004), (3, 0.008)]);
         assert!((after.cpu_since(&before) - 0.009).abs() < 1e-9);
-        assert_eq!(
-            after.threads_since(&before).into_keys().collect::<Vec<_>>(),
-            ["t1"]
-        );
+        assert_eq!(after.threads_since(&before).into_keys().collect::<Vec<_>>(), ["t1"]);
         let ended = usage(0.05, &[(1, 0.011)]);
         assert!((ended.cpu_since(&before) - 0.04).abs() < 1e-9);
         assert_eq!(run_seconds("1500000000 7 9"), Some(1.5));
