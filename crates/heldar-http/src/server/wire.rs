@@ -241,20 +241,41 @@ impl<I: AsyncRead + AsyncWrite + Unpin, P: Unpin> AsyncWrite for Wire<I, P> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{advance, timeout};
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn only_a_connection_that_asks_nothing_for_a_while_is_closed_at_once() {
+    fn wire() -> (Wire<DuplexStream, ()>, Watch, DuplexStream) {
+        let (ours, theirs) = duplex(1024);
         let watch = Watch::new();
-        assert!(!watch.is_long_idle());
-        tokio::time::advance(LINGER).await;
-        assert!(watch.is_long_idle());
-        for stage in [Stage::Head, Stage::Busy, Stage::Draining] {
+        (Wire::new(ours, watch.clone(), |_| Bytes::new(), ()), watch, theirs)
+    }
+
+    /// Whether the end of a connection waits for a client that keeps its side open.
+    async fn waits(wire: &mut Wire<DuplexStream, ()>) -> bool {
+        timeout(Duration::from_millis(1), wire.shutdown()).await.is_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_for_no_client_that_has_asked_nothing_for_a_while() {
+        let (mut wire, _watch, _client) = wire();
+        advance(LINGER).await;
+        assert!(!waits(&mut wire).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_lets_a_last_answer_arrive() {
+        for stage in [Stage::Idle, Stage::Head, Stage::Busy, Stage::Draining] {
+            let (mut wire, watch, client) = wire();
+            watch.enter(Stage::Busy);
             watch.enter(stage);
-            tokio::time::advance(LINGER).await;
-            assert!(!watch.is_long_idle(), "{stage:?}");
+            if stage != Stage::Idle {
+                advance(LINGER).await;
+            }
+            assert!(waits(&mut wire).await, "{stage:?}");
+            drop(client);
+            assert!(!waits(&mut wire).await, "{stage:?}");
         }
-        watch.enter(Stage::Idle);
-        assert!(!watch.is_long_idle(), "its answer may still be on its way");
     }
 }

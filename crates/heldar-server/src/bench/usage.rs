@@ -22,7 +22,9 @@ pub(super) struct Usage {
     pub(super) fds: u64,
     /// How often its threads went to sleep by themselves.
     pub(super) sleeps: u64,
-    /// Its threads by their ids.
+    /// How many processes these are.
+    processes: u32,
+    /// Their threads by their ids.
     threads: BTreeMap<u32, Thread>,
 }
 
@@ -52,6 +54,7 @@ impl Usage {
             peak_kib: figure(&status, "VmHWM").unwrap_or(0),
             pss_kib: figure(&read("smaps_rollup")?, "Pss").unwrap_or(0),
             fds: fds as u64,
+            processes: 1,
             ..Usage::default()
         };
         usage.add_threads(pid);
@@ -83,17 +86,20 @@ impl Usage {
         self.pss_kib += other.pss_kib;
         self.fds += other.fds;
         self.sleeps += other.sleeps;
+        self.processes += other.processes;
         self.threads.extend(other.threads);
         self
     }
 
-    /// CPU seconds since an earlier look: to the nanosecond by the threads' own clocks, as long as none of them has ended.
+    /// CPU seconds since an earlier look: to the nanosecond by the threads' own clocks, unless one of them has ended. One that
+    /// came and went meanwhile shows by the ticks of its process, of which both looks cut off up to one of user and one of
+    /// system time.
     pub(super) fn cpu_since(&self, before: &Usage) -> f64 {
-        if before.threads.keys().all(|id| self.threads.contains_key(id)) {
-            self.threads.iter().map(|(id, thread)| before.since(*id, thread)).sum()
-        } else {
-            self.cpu_s - before.cpu_s
-        }
+        let by_ticks = self.cpu_s - before.cpu_s;
+        let by_threads: f64 = self.threads.iter().map(|(id, thread)| before.since(*id, thread)).sum();
+        let live_on = before.threads.keys().all(|id| self.threads.contains_key(id));
+        let cut_off = 2.0 / TICKS * f64::from(self.processes);
+        if live_on && by_threads >= by_ticks - cut_off { by_threads } else { by_ticks }
     }
 
     /// What a thread has used after this look.
@@ -230,6 +236,7 @@ mod tests {
     fn time_of_threads_that_live_is_exact_and_else_by_ticks() {
         let usage = |cpu_s, threads: &[(u32, f64)]| Usage {
             cpu_s,
+            processes: 1,
             threads: threads
                 .iter()
                 .map(|&(id, cpu_s)| (id, Thread { name: format!("t{}", id % 2), cpu_s }))
@@ -237,8 +244,10 @@ mod tests {
             ..Usage::default()
         };
         let before = usage(0.01, &[(1, 0.010), (2, 0.004)]);
-        let after = usage(0.04, &[(1, 0.011), (2, 0.004), (3, 0.008)]);
+        let after = usage(0.03, &[(1, 0.011), (2, 0.004), (3, 0.008)]);
         assert!((after.cpu_since(&before) - 0.009).abs() < 1e-9);
+        let missed_one = Usage { cpu_s: 0.05, ..after.clone() };
+        assert!((missed_one.cpu_since(&before) - 0.04).abs() < 1e-9);
         assert_eq!(after.threads_since(&before).into_keys().collect::<Vec<_>>(), ["t1"]);
         let ended = usage(0.05, &[(1, 0.011)]);
         assert!((ended.cpu_since(&before) - 0.04).abs() < 1e-9);
