@@ -25,6 +25,10 @@ pub enum Kind {
     Database,
     /// Comma-separated address ranges.
     CidrList,
+    /// Comma-separated IP addresses.
+    AddressList,
+    /// A JSON array of objects.
+    JsonArray,
     /// Comma-separated origins, or `*`.
     Origins,
     /// A file or folder, relative to the working directory.
@@ -153,6 +157,8 @@ impl Kind {
             Kind::UrlList(schemes) => format!("comma-separated URLs ({})", schemes.join(", ")),
             Kind::Database => "sqlite://<file> or postgres://<user>@<host>/<database>".to_owned(),
             Kind::CidrList => "comma-separated addresses or ranges such as 10.0.0.0/8, fd00::/8".to_owned(),
+            Kind::AddressList => "comma-separated IP addresses".to_owned(),
+            Kind::JsonArray => "a JSON array of objects".to_owned(),
             Kind::Origins => "comma-separated origins such as https://nvr.example:8443, or *".to_owned(),
             Kind::Path => "a path".to_owned(),
             Kind::TimeZone => "an IANA time zone such as Europe/Berlin, or a POSIX TZ string".to_owned(),

@@ -15,7 +15,6 @@ pub(crate) const ABSENT: &[Part] = &[
     Part::DatabaseBackup,
     Part::Triggers,
     Part::DiskHealth,
-    Part::Live,
     Part::Snapshots,
     Part::FootageBackup,
     Part::Mirror,

@@ -2,6 +2,7 @@
 //!
 //! Owns the types and their making from parsed values. A component gets its own struct and nothing else.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use heldar_base::{Micros, Secret};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub playback: PlaybackSettings,
     /// Clips.
     pub clips: ClipSettings,
+    /// Live view.
+    pub live: LiveSettings,
     /// Health.
     pub health: HealthSettings,
     /// Sealing of stored secrets.
@@ -179,6 +182,25 @@ pub struct PlaybackSettings {
     pub max_window: Micros,
 }
 
+/// Live view and restream.
+#[derive(Clone, Debug)]
+pub struct LiveSettings {
+    /// TCP port of the RTSP server; `None`: off.
+    pub rtsp_port: Option<u16>,
+    /// UDP port of all WebRTC sessions; 0 lets the system choose.
+    pub webrtc_port: u16,
+    /// Addresses that WebRTC answers announce; empty: those of this machine.
+    pub webrtc_public_addresses: Vec<IpAddr>,
+    /// JSON array that viewers are given as it is.
+    pub ice_servers: Option<Secret<String>>,
+    /// Whether live URLs are paths only.
+    pub same_origin: bool,
+    /// Life of a live token.
+    pub token_ttl: Micros,
+    /// Time without a viewer until a stream that nobody records is closed.
+    pub idle_close: Micros,
+}
+
 /// Clips.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClipSettings {
@@ -276,6 +298,15 @@ impl Settings {
                     .filter(|h| *h > 0)
                     .map(Micros::from_hours),
                 job_concurrency: values.usize("HELDAR_MEDIA_JOB_CONCURRENCY"),
+            },
+            live: LiveSettings {
+                rtsp_port: Some(values.port("HELDAR_RTSP_PORT")).filter(|port| *port != 0),
+                webrtc_port: values.port("HELDAR_WEBRTC_UDP_PORT"),
+                webrtc_public_addresses: values.addresses("HELDAR_WEBRTC_PUBLIC_IPS"),
+                ice_servers: values.text("HELDAR_WEBRTC_ICE_SERVERS").map(Secret::new),
+                same_origin: values.bool("HELDAR_MEDIA_SAME_ORIGIN"),
+                token_ttl: values.seconds("HELDAR_LIVEVIEW_TOKEN_TTL_SECS"),
+                idle_close: values.seconds("HELDAR_LIVE_IDLE_CLOSE_SECS"),
             },
             health: HealthSettings {
                 interval: values.seconds("HELDAR_HEALTH_INTERVAL_S"),

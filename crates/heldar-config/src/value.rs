@@ -2,6 +2,7 @@
 //!
 //! Pure. Problems never quote the text: it may be a secret, and is shown, masked, by whoever reports the problem.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -35,6 +36,7 @@ pub(crate) enum Value {
     Url(Url),
     Database(DatabaseTarget),
     Cidrs(Vec<Cidr>),
+    Addresses(Vec<IpAddr>),
     Cors(CorsPolicy),
     Path(PathBuf),
     Zone(ZoneSetting),
@@ -120,12 +122,33 @@ pub(crate) fn parse_text(kind: &Kind, text: &str) -> Result<Parsed, Problem> {
             let ranges: Result<Vec<Cidr>, _> = items(trimmed).map(str::parse).collect();
             still(Value::Cidrs(ranges.map_err(|_| Problem::new("holds something that is no address range"))?))
         }
+        Kind::AddressList => {
+            let addresses: Result<Vec<IpAddr>, _> = items(trimmed).map(str::parse).collect();
+            still(Value::Addresses(
+                addresses.map_err(|_| Problem::new("holds something that is no IP address"))?,
+            ))
+        }
+        Kind::JsonArray => {
+            json_array(trimmed).and_then(|()| still(Value::Text(Secret::new(trimmed.to_owned()))))
+        }
         Kind::Origins => still(Value::Cors(cors(trimmed)?)),
         Kind::TimeZone => still(Value::Zone(time_zone(trimmed)?)),
         Kind::LogFilter => {
             log_filter(trimmed).and_then(|()| still(Value::Text(Secret::new(trimmed.to_owned()))))
         }
         Kind::Key => still(Value::Key(key(trimmed)?)),
+    }
+}
+
+/// The position of a fault is told and nothing of the text, which may hold credentials.
+fn json_array(text: &str) -> Result<(), Problem> {
+    match serde_json::from_str::<Vec<serde_json::Map<String, serde_json::Value>>>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem(format!(
+            "is not an array of objects: line {}, column {}",
+            error.line(),
+            error.column()
+        ))),
     }
 }
 
@@ -360,6 +383,9 @@ mod tests {
         check(Kind::CidrList, "10.0.0.0/8, x", Err("holds something that is no address range"));
         check(Kind::Origins, "", Ok("Cors(SameOrigin)"));
         check(Kind::Origins, "http://a, *", Ok("Cors(Any)"));
+        check(Kind::AddressList, "10.0.0.1, ::1", Ok("Addresses([10.0.0.1, ::1])"));
+        check(Kind::AddressList, "10.0.0.0/8", Err("holds something that is no IP address"));
+        check(Kind::JsonArray, "[1]", Err("is not an array of objects: line 1, column 2"));
         check(Kind::Origins, "http://a", Ok("Cors(List([Origin(\"http://a\")]))"));
         check(Kind::Origins, "a.example", Err("holds something that is no origin"));
     }

@@ -293,13 +293,14 @@ fn variables_that_would_narrow_access_are_refused_and_never_ignored() {
 
 #[test]
 fn variables_of_absent_parts_have_no_effect_and_say_so() {
-    let loaded = World::new().env("HELDAR_RTSP_PORT", "9554").env("HELDAR_AI_ENABLED", "true").load();
+    let loaded =
+        World::new().env("HELDAR_SNAPSHOT_RETENTION_HOURS", "9").env("HELDAR_AI_ENABLED", "true").load();
     assert_eq!(errors(&loaded), [""; 0]);
     let warned: Vec<&str> =
         loaded.findings.iter().filter(|f| f.code == "no_effect").map(|f| f.text.as_str()).collect();
-    assert_eq!(warned, ["HELDAR_RTSP_PORT (env) has no effect: not in this build: Live view"]);
-    let entry = entry(&loaded, "HELDAR_RTSP_PORT");
-    assert_eq!((entry.ignored, entry.note.as_deref()), (true, Some("not in this build: Live view")));
+    assert_eq!(warned, ["HELDAR_SNAPSHOT_RETENTION_HOURS (env) has no effect: not in this build: Snapshots"]);
+    let entry = entry(&loaded, "HELDAR_SNAPSHOT_RETENTION_HOURS");
+    assert_eq!((entry.ignored, entry.note.as_deref()), (true, Some("not in this build: Snapshots")));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub enum ScopeRule {
     None,
     /// The path parameter of this name is a camera, decided before anyone looks whether it exists.
     Cam(&'static str),
+    /// The path parameter of this name is the name of a camera's live view, `cam_<camera>[.main|.sub]`, decided as a camera.
+    Live(&'static str),
     /// The path names a resource whose camera the store knows; foreign and missing look the same.
     Res,
     /// A list of the rows of its cameras.
@@ -75,6 +77,11 @@ impl Access {
         Access { need: Need::Capability(capability), scope: ScopeRule::Cam(parameter) }
     }
 
+    /// Needs a capability on the camera whose live view the path parameter of this name names.
+    pub const fn live_in(parameter: &'static str, capability: Capability) -> Self {
+        Access { need: Need::Capability(capability), scope: ScopeRule::Live(parameter) }
+    }
+
     /// Needs a capability; the path names a resource.
     pub const fn res(capability: Capability) -> Self {
         Access { need: Need::Capability(capability), scope: ScopeRule::Res }
@@ -117,7 +124,7 @@ impl ScopeRule {
     pub const fn as_str(self) -> &'static str {
         match self {
             ScopeRule::None => "none",
-            ScopeRule::Cam(_) => "cam",
+            ScopeRule::Cam(_) | ScopeRule::Live(_) => "cam",
             ScopeRule::Res => "res",
             ScopeRule::Filter => "filter",
             ScopeRule::Body => "body",
@@ -133,15 +140,22 @@ impl fmt::Display for Access {
     }
 }
 
-/// Decides what can be decided without a row. `camera` is the text of the path parameter of a [`ScopeRule::Cam`] rule;
-/// the camera it names comes back, authorised.
+/// The camera in the name of a live view.
+fn camera_of_live(name: &str) -> Option<&str> {
+    let name = name.strip_prefix("cam_")?;
+    // Ids of cameras hold no point.
+    Some(name.split_once('.').map_or(name, |(camera, _)| camera))
+}
+
+/// Decides what can be decided without a row. `named` is the text of the path parameter of a [`ScopeRule::Cam`] or
+/// [`ScopeRule::Live`] rule; the camera it names comes back, authorised.
 ///
 /// # Errors
 /// 403 `missing_capability`, `fleet_only` or `out_of_scope`; 404 where an unlimited principal names what can be no camera.
 pub(crate) fn decide(
     access: &Access,
     principal: &Principal,
-    camera: Option<&str>,
+    named: Option<&str>,
 ) -> Result<Option<CameraId>, ApiError> {
     if let Need::Capability(capability) = access.need
         && !principal.can(capability)
@@ -150,7 +164,11 @@ pub(crate) fn decide(
     }
     match access.scope {
         ScopeRule::Fleet if !principal.scope.is_all() => Err(ApiError::fleet_only()),
-        ScopeRule::Cam(_) => {
+        ScopeRule::Cam(_) | ScopeRule::Live(_) => {
+            let camera = match access.scope {
+                ScopeRule::Live(_) => named.and_then(camera_of_live),
+                _ => named,
+            };
             let id = camera.and_then(|text| CameraId::new(text).ok());
             match id {
                 Some(id) => principal.scope.check(&id).map(|()| Some(id)).map_err(ApiError::from),
@@ -215,6 +233,12 @@ mod tests {
         check(Access::cam(CameraRead), &limited, Some("No Camera"), Err("out_of_scope"));
         check(Access::cam(CameraRead), &nowhere, Some("gate"), Err("out_of_scope"));
         // The capability is asked first: a scope says nothing to those who may not do the thing anywhere.
+        let live = Access::live_in("path", CameraRead);
+        check(live, &reader, Some("cam_gate"), Ok(Some("gate")));
+        check(live, &limited, Some("cam_gate.main"), Ok(Some("gate")));
+        check(live, &limited, Some("cam_yard"), Err("out_of_scope"));
+        check(live, &reader, Some("gate"), Err("not_found"));
+        check(live, &limited, Some("gate"), Err("out_of_scope"));
         check(Access::cam(RegistryManage), &limited, Some("yard"), Err("missing_capability"));
         check(Access::fleet(SystemRead), &limited, None, Err("fleet_only"));
         check(Access::fleet(SystemRead), &admin, None, Ok(None));

@@ -83,6 +83,8 @@ codes! {
     UnsupportedMediaType = 415 "unsupported_media_type" "the content type is not supported here",
     /// A byte range outside the file.
     RangeNotSatisfiable = 416 "range_not_satisfiable" "the range lies outside the file",
+    /// `If-Match` is missing where a change needs it (RFC 6585 3).
+    PreconditionRequired = 428 "precondition_required" "the request must say with If-Match what it changes",
     /// JSON with a field that is missing or of the wrong type.
     InvalidBody = 422 "invalid_body" "a field of the body is missing or has the wrong type",
     /// Too many attempts.

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Required, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::Code;
+use crate::{Code, TextType};
 
 /// The documentation of one operation. Path parameters, the access rule, its security and the errors that follow from
 /// them are added by the route table.
@@ -68,6 +68,27 @@ impl Doc {
         self
     }
 
+    /// Takes a body of text, such as a session description.
+    #[must_use]
+    pub fn text<T: TextType>(mut self) -> Self {
+        let content = ContentBuilder::new().schema(Some(string())).build();
+        let body = RequestBodyBuilder::new().required(Some(Required::True));
+        self.body = Some(body.content(T::ESSENCE, content).build());
+        self
+    }
+
+    /// Answers with these headers, each with what it says.
+    #[must_use]
+    pub fn headers(mut self, headers: &[(&str, &str)]) -> Self {
+        if let Some((_, response)) = self.answers.last_mut() {
+            for (name, text) in headers {
+                let header = HeaderBuilder::new().schema(Some(string())).description(Some(*text)).build();
+                response.headers.insert((*name).to_owned(), header.into());
+            }
+        }
+        self
+    }
+
     /// Answers a JSON object of this type.
     #[must_use]
     pub fn json<T: ToSchema>(mut self, status: u16, description: &'static str) -> Self {
@@ -95,17 +116,11 @@ impl Doc {
         self.json::<T>(200, description).announcing_next()
     }
 
-    fn announcing_next(mut self) -> Self {
-        if let Some((_, response)) = self.answers.last_mut() {
-            for (name, text) in [
-                ("Link", "`<URL>; rel=\"next\"` when there is a further page (RFC 8288)."),
-                ("X-Next-Cursor", "The cursor of the further page."),
-            ] {
-                let header = HeaderBuilder::new().schema(Some(string())).description(Some(text)).build();
-                response.headers.insert(name.to_owned(), header.into());
-            }
-        }
-        self
+    fn announcing_next(self) -> Self {
+        self.headers(&[
+            ("Link", "`<URL>; rel=\"next\"` when there is a further page (RFC 8288)."),
+            ("X-Next-Cursor", "The cursor of the further page."),
+        ])
     }
 
     /// Answers bytes of this content type; one of several when the status has been described already.

@@ -77,7 +77,7 @@ impl Rule {
         if self.access.need != Need::Public {
             let caller = gate.admit(&exchange, parts).await?;
             let camera = match (self.access.scope, &parameters) {
-                (ScopeRule::Cam(wanted), Ok(parameters)) => {
+                (ScopeRule::Cam(wanted) | ScopeRule::Live(wanted), Ok(parameters)) => {
                     parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
                 }
                 _ => None,

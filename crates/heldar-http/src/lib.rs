@@ -36,7 +36,7 @@ pub use conditional::{ETag, Precondition, Validators, http_date, precondition, r
 pub use doc::Doc;
 pub use error::ApiError;
 pub use exchange::RequestId;
-pub use extract::{JSON_LIMIT_BYTES, Json, JsonUpTo, Limit, Patch, Path, Query};
+pub use extract::{JSON_LIMIT_BYTES, Json, JsonUpTo, Limit, Patch, Path, Query, Text, TextType};
 pub use lifecycle::{Lifecycle, Phase};
 pub use page::{List, Page};
 pub use pages::{Freshness, Pages, StaticFile};

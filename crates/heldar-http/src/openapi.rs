@@ -124,14 +124,11 @@ fn failures(source: &OperationSource<'_>) -> BTreeMap<u16, Vec<Code>> {
     if !doc.query.is_empty() {
         codes.insert(Code::BadQuery);
     }
-    if doc.body.is_some() {
-        codes.extend([
-            Code::Validation,
-            Code::InvalidJson,
-            Code::TooLarge,
-            Code::UnsupportedMediaType,
-            Code::InvalidBody,
-        ]);
+    if let Some(body) = &doc.body {
+        codes.extend([Code::Validation, Code::TooLarge, Code::UnsupportedMediaType]);
+        if body.content.contains_key("application/json") {
+            codes.extend([Code::InvalidJson, Code::InvalidBody]);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in codes {
@@ -161,7 +158,7 @@ fn security(access: Access) -> Vec<SecurityRequirement> {
 
 fn access_extension(access: Access) -> utoipa::openapi::extensions::Extensions {
     let mut rule = json!({ "need": access.need.as_str(), "scope": access.scope.as_str() });
-    if let ScopeRule::Cam(parameter) = access.scope {
+    if let ScopeRule::Cam(parameter) | ScopeRule::Live(parameter) = access.scope {
         rule["camera"] = json!(parameter);
     }
     ExtensionsBuilder::new().add("x-heldar-access", rule).build()

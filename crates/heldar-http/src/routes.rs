@@ -211,7 +211,7 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
             if !entry.path.starts_with('/') {
                 defects.push(format!("{name} is no absolute path"));
             }
-            if let ScopeRule::Cam(parameter) = entry.access.scope
+            if let ScopeRule::Cam(parameter) | ScopeRule::Live(parameter) = entry.access.scope
                 && !openapi::path_parameters(entry.path).any(|name| name == parameter)
             {
                 defects.push(format!("{name} has no parameter {{{parameter}}} for its camera"));

@@ -1,16 +1,14 @@
 //! Pulls camera streams once and hands their pictures to whoever needs them.
 //!
-//! Owns: RTSP sessions (on retina), camera quirks as policies, the bus of a stream. Never: writes footage, waits for a
+//! Owns: RTSP sessions (on retina), camera quirks as policies. Never: writes footage, waits for a
 //! consumer, shows a credential.
 
 mod assemble;
-mod bus;
 mod clock;
 mod session;
 mod trouble;
 
 pub use assemble::{Assembled, Assembler};
-pub use bus::{Bus, BusStats, Lagged, Received, Subscriber};
 pub use clock::SystemClock;
 pub use session::{
     AddressGuard, AudioSource, AudioTrack, Item, LeftOut, RawParams, RtspSession, Source, TransportPolicy,

@@ -18,6 +18,7 @@ use heldar_config::{DatabaseTarget, Settings};
 use heldar_disk::{Disk, SegmentWriter, Tag, WriterConfig};
 use heldar_http::{Lifecycle, Phase};
 use heldar_ingest::{AddressGuard, SessionError, Source, SystemClock, TransportPolicy};
+use heldar_live::Cut;
 use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
 use heldar_store::op::{DeleteSetting, PutSetting};
 use heldar_store::{
@@ -41,6 +42,7 @@ use crate::engine::supervisor::{Supervisor, WatchSeed};
 use crate::folders::{lock_data_folder, make_folders, open_disk};
 use crate::fsck::scrub::Scrub;
 use crate::health::{DiskWatch, Health, StoreWatch};
+use crate::live::Watching;
 use crate::playback::{PlanCache, Sessions};
 use crate::reads::{Read, Reads};
 use crate::registry::{Author, Registry};
@@ -141,6 +143,8 @@ pub struct Kernel {
     pub retention: Retention,
     /// The check of older days.
     pub scrub: Scrub,
+    /// Live view.
+    pub watching: Watching,
     /// Readiness and figures.
     pub health: Health,
     /// Every metric of the process.
@@ -159,6 +163,15 @@ pub struct CameraGuard {
     deny: Vec<heldar_config::Cidr>,
     /// Port of the API's own listener, which no camera listens on.
     own_port: u16,
+    /// That of our RTSP listener, once it listens: a camera there would be our own restream.
+    own_rtsp_port: std::sync::OnceLock<u16>,
+}
+
+impl CameraGuard {
+    /// We serve RTSP at this port.
+    pub(crate) fn is_ours(&self, rtsp_port: u16) {
+        self.own_rtsp_port.get_or_init(|| rtsp_port);
+    }
 }
 
 /// Whether an address is one of this machine: only then can a socket be bound to it.
@@ -174,7 +187,8 @@ impl AddressGuard for CameraGuard {
             // fe80::/10 is link-local.
             IpAddr::V6(v6) => v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80,
         };
-        let is_own = at.port() == self.own_port && is_local(address);
+        let is_own_port = at.port() == self.own_port || self.own_rtsp_port.get() == Some(&at.port());
+        let is_own = is_own_port && is_local(address);
         !forbidden && !is_own && !heldar_config::contains(&self.deny, address)
     }
 }
@@ -239,7 +253,11 @@ impl Kernel {
             writer: writer.clone(),
             settings: RetentionConfig::from(&settings),
         };
-        let guard = Arc::new(CameraGuard { deny: settings.egress.deny.clone(), own_port: settings.api.port });
+        let guard = Arc::new(CameraGuard {
+            deny: settings.egress.deny.clone(),
+            own_port: settings.api.port,
+            own_rtsp_port: std::sync::OnceLock::new(),
+        });
         let (reports, inbox) = mpsc::unbounded_channel();
         let shared = Shared {
             clock,
@@ -251,11 +269,13 @@ impl Kernel {
             reports,
         };
         let ingest = Ingest::start(shared).map_err(StartFailure::Thread)?;
+        let watching = Watching::open(&settings, &store, &sealer, clock, &metrics).await?;
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
         let kernel = Arc::new(Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
+            watching,
             health,
             metrics,
             lifecycle: Arc::new(Lifecycle::new(Phase::Running)),
@@ -371,6 +391,11 @@ impl Kernel {
         }
     }
 
+    /// Stores the audit row of something that changes no row of the store. Never waits.
+    pub fn audit(&self, row: AuditEntry) {
+        self.journal.push(Entry::Audit(Box::new(row)));
+    }
+
     /// Stores the audit row of a read, unless these are not wanted. Never waits.
     pub fn audit_read(&self, row: AuditEntry) {
         if self.settings.audit.reads {
@@ -424,6 +449,9 @@ impl Kernel {
             };
             self.ingest.apply(&stream, self.stream_settings(camera, kind, record, not_before));
         }
+        if !camera.fields.enabled {
+            self.watching.viewers.cut_camera(&camera.id, Cut::CameraDisabled);
+        }
         if let Some(handle) = self.ingest.get(&recorded) {
             self.supervisor.figures(&camera.id, handle.figures);
         }
@@ -443,6 +471,7 @@ impl Kernel {
             self.ingest.remove(&stream);
             self.numbers.remove(&stream);
         }
+        self.watching.camera_removed(camera);
         self.supervisor.forget(camera);
     }
 
@@ -503,8 +532,9 @@ impl Kernel {
         let segment = Micros::from_secs(i64::from(fields.segment_seconds));
         StreamSettings {
             source: self.source(camera, kind).map(Arc::new),
-            run: record,
             record,
+            live: self.watching.wants(camera, kind),
+            enabled: camera.fields.enabled,
             recorder: RecorderConfig {
                 segment,
                 stagger: stagger(&camera.id, segment),
@@ -529,6 +559,7 @@ impl Kernel {
 
     /// Ends the streams. What was received is on disk afterwards; everything else goes on. Does nothing the second time.
     pub async fn stop_recording(self: &Arc<Self>) {
+        self.watching.viewers.cut_all(Cut::Stopping);
         let kernel = self.clone();
         let stopped = tokio::task::spawn_blocking(move || {
             kernel.ingest.stop();
@@ -542,6 +573,7 @@ impl Kernel {
     /// Ends everything in order. What was received is on disk and in the store afterwards.
     pub async fn stop(self: &Arc<Self>) {
         self.stop_recording().await;
+        self.close_restream().await;
         for note in self.live.take_notes() {
             self.supervisor.note(note);
         }

@@ -12,6 +12,7 @@ pub mod fsck;
 pub mod health;
 pub mod kernel;
 pub mod ledger;
+pub mod live;
 pub mod playback;
 pub mod reads;
 pub mod registry;

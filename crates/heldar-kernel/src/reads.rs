@@ -24,6 +24,8 @@ pub enum Read {
     Playback,
     /// A recorded file, or a window as a file, is fetched.
     Download,
+    /// A live view is opened.
+    Live,
 }
 
 impl Read {
@@ -32,6 +34,7 @@ impl Read {
         match self {
             Read::Playback => "view_playback",
             Read::Download => "download_media",
+            Read::Live => "open_live",
         }
     }
 }

@@ -87,8 +87,9 @@ async fn record(arguments: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
             password: None,
             transport: TransportPolicy::Auto,
         })),
-        run: true,
         record: true,
+        live: false,
+        enabled: true,
         recorder: RecorderConfig {
             segment: Micros::from_secs(4),
             stagger: Micros::ZERO,

@@ -1,7 +1,7 @@
 //! `heldar serve`: start, run until told to stop, stop in order.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -141,6 +141,11 @@ pub(crate) async fn on(
         Ok(app) => app,
         Err(error) => return failed(&error.to_string()),
     };
+    if let Some(address) = bound.first() {
+        kernel.open_webrtc(address.ip());
+    }
+    let hosts: Vec<IpAddr> = bound.iter().map(SocketAddr::ip).collect();
+    kernel.open_restream(&hosts).await;
     for address in bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     }

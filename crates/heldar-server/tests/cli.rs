@@ -17,6 +17,8 @@ fn heldar(folder: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    // Tests that run side by side have no port in common.
+    command.env("HELDAR_RTSP_PORT", "0");
     command
 }
 
@@ -177,6 +179,34 @@ fn a_hangup_reads_the_log_filter_and_ends_nothing() {
     std::fs::write(&config, "log = \"nonsense=nonsense\"\n").unwrap();
     kill(&server.0, "-HUP");
     said(&log, "stays as it was", 1);
+    kill(&server.0, "-TERM");
+    assert!(server.0.wait().unwrap().success());
+}
+
+#[test]
+fn a_taken_restream_port_is_said_once_and_stops_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let log = scratch.path().join("log");
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    let (status, report) = doctor(scratch.path(), &[("HELDAR_RTSP_PORT", &port)]);
+    assert!(status == Some(1) && codes(&report).contains(&"port_in_use"), "{report:#}");
+    let start = || {
+        let mut serve = heldar(scratch.path());
+        serve.args(["serve", "--api-port", "0"]).env("HELDAR_RTSP_PORT", &port).stdout(Stdio::null());
+        Running(serve.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap())
+    };
+    let mut server = start();
+    said(&log, "no RTSP restream: 127.0.0.1:", 1);
+    said(&log, "set HELDAR_RTSP_PORT", 1);
+    kill(&server.0, "-TERM");
+    assert!(server.0.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(&log).unwrap().matches("ERROR").count(), 1);
+    drop(other);
+    let mut server = start();
+    said(&log, &format!("RTSP at rtsp://127.0.0.1:{port}/"), 1);
+    let (status, report) = doctor(scratch.path(), &[("HELDAR_RTSP_PORT", &port)]);
+    assert!(codes(&report).contains(&"server_running"), "{status:?} {report:#}");
     kill(&server.0, "-TERM");
     assert!(server.0.wait().unwrap().success());
 }

@@ -231,6 +231,7 @@ fn default_of(variable: &Variable) -> Value {
 fn asks_for_something(value: &Value, raw: &str, unless: &[&str]) -> bool {
     match value {
         Value::List(items) => !items.is_empty(),
+        Value::Addresses(items) => !items.is_empty(),
         _ => !unless.iter().any(|word| word.eq_ignore_ascii_case(raw.trim())),
     }
 }

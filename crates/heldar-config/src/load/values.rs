@@ -1,6 +1,7 @@
 //! Parsed values by name, and typed access to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use heldar_base::{Micros, Secret};
@@ -138,6 +139,17 @@ impl Values {
             Value::Cidrs(ranges) => ranges.clone(),
             _ => Vec::new(),
         }
+    }
+
+    pub(crate) fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        match self.get(name) {
+            Value::Addresses(addresses) => addresses.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        u16::try_from(self.int(name)).unwrap_or(0)
     }
 
     pub(crate) fn cors(&self, name: &str) -> Option<CorsPolicy> {

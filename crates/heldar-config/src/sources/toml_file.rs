@@ -86,7 +86,8 @@ fn layer_of(path: &str, file: &FileText, errors: &mut Vec<StartError>) -> Layer 
 
 /// The text of a value, as the environment would hold it.
 fn text_of(value: &DeValue<'_>, kind: &Kind) -> Result<String, &'static str> {
-    let is_list = matches!(kind, Kind::List | Kind::UrlList(_) | Kind::CidrList | Kind::Origins);
+    let is_list =
+        matches!(kind, Kind::List | Kind::UrlList(_) | Kind::CidrList | Kind::AddressList | Kind::Origins);
     match value {
         DeValue::Array(items) if is_list => {
             let mut texts = Vec::new();

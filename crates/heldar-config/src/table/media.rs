@@ -49,8 +49,8 @@ pub(super) const TABLE: &[Variable] = &[
 
     var("HELDAR_RTSP_PORT", Part::Live, PORT, "8554", "restream port; 0: off"),
     var("HELDAR_WEBRTC_UDP_PORT", Part::Live, PORT, "8189", "one UDP port for all sessions"),
-    var("HELDAR_WEBRTC_PUBLIC_IPS", Part::Live, Kind::List, "", "addresses to announce"),
-    unset("HELDAR_WEBRTC_ICE_SERVERS", Part::Live, Kind::Text, "JSON array for viewers; may hold TURN credentials").secret(),
+    var("HELDAR_WEBRTC_PUBLIC_IPS", Part::Live, Kind::AddressList, "", "addresses to announce"),
+    unset("HELDAR_WEBRTC_ICE_SERVERS", Part::Live, Kind::JsonArray, "JSON array for viewers; may hold TURN credentials").secret(),
     var("HELDAR_MEDIA_SAME_ORIGIN", Part::Live, Kind::Bool, "false", "live URLs are paths only"),
     var("HELDAR_LIVEVIEW_TOKEN_TTL_SECS", Part::Live, floor(1), "3600", "seconds that a live token lives"),
     var("HELDAR_LIVE_REAPER_INTERVAL_S", Part::Live, Kind::Int(IntRule::zero_or_floor(2)), "15", "seconds between looks at live sessions; 0: off"),

@@ -70,7 +70,7 @@ async fn read<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, 
     if !is_json(request.headers()) {
         return Err(ApiError::new(Code::UnsupportedMediaType, "the body must be application/json"));
     }
-    let text = collect(request.into_body(), limit).await?;
+    let text = collect(request.into_body(), limit, Code::InvalidJson).await?;
     decode(&text)
 }
 
@@ -84,7 +84,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// A whole body; `broken` is the code of one that does not arrive.
+pub(super) async fn collect(body: Body, limit: usize, broken: Code) -> Result<Bytes, ApiError> {
     let too_large = || ApiError::new(Code::TooLarge, format!("the body is larger than {limit} bytes"));
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
@@ -93,9 +94,9 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => {
-            Err(ApiError::new(Code::InvalidJson, "the body ended before it was complete").with_cause(error))
+            Err(ApiError::new(broken, "the body ended before it was complete").with_cause(error))
         }
-        Err(_elapsed) => Err(ApiError::new(Code::InvalidJson, "the body took too long to arrive")),
+        Err(_elapsed) => Err(ApiError::new(broken, "the body took too long to arrive")),
     }
 }
 

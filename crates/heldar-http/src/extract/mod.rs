@@ -5,9 +5,11 @@ mod patch;
 mod path;
 mod query;
 mod reason;
+mod text;
 
 pub use json::{JSON_LIMIT_BYTES, Json, JsonUpTo};
 pub use patch::Patch;
 pub use path::Path;
 pub(crate) use query::pairs;
 pub use query::{Limit, Query};
+pub use text::{Text, TextType};

@@ -9,6 +9,7 @@ pub mod clips;
 pub mod errors;
 pub mod events;
 pub mod footage;
+pub mod live;
 pub mod media;
 pub mod paging;
 pub mod playback;
@@ -38,6 +39,7 @@ pub fn routes() -> RouteTable<Api> {
     timeline::routes(&mut table);
     playback::routes(&mut table);
     clips::routes(&mut table);
+    live::routes(&mut table);
     media::routes(&mut table);
     system::routes(&mut table);
     table

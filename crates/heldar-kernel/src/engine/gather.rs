@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Longer rests gain little more, and a crash costs what lies unread.
 const REST: Duration = Duration::from_millis(80);
+/// While somebody watches, where many others run.
+const WATCHED_REST: Duration = Duration::from_millis(8);
 /// While a session is new, where many others run.
 const SHORT_REST: Duration = Duration::from_millis(20);
 /// From so many streams on it pays. The pictures of a few come one by one whatever the thread does.
@@ -21,9 +23,15 @@ const MANY: usize = 12;
 pub struct Gather {
     running: AtomicUsize,
     unsettled: AtomicUsize,
+    watchers: Arc<AtomicUsize>,
 }
 
 impl Gather {
+    /// Counts who follows a stream's pictures as they come.
+    pub fn watchers(&self) -> Arc<AtomicUsize> {
+        self.watchers.clone()
+    }
+
     /// Says how many streams are to run.
     pub fn set_running(&self, streams: usize) {
         self.running.store(streams, Ordering::Relaxed);
@@ -37,10 +45,14 @@ impl Gather {
 
     /// How long the thread rests now.
     pub fn rest(&self) -> Option<Duration> {
-        match (self.running.load(Ordering::Relaxed), self.unsettled.load(Ordering::Relaxed)) {
-            (..MANY, _) => None,
-            (_, 0) => Some(REST),
-            _ => Some(SHORT_REST),
+        if self.running.load(Ordering::Relaxed) < MANY {
+            None
+        } else if self.watchers.load(Ordering::Relaxed) > 0 {
+            Some(WATCHED_REST)
+        } else if self.unsettled.load(Ordering::Relaxed) > 0 {
+            Some(SHORT_REST)
+        } else {
+            Some(REST)
         }
     }
 }
@@ -70,5 +82,7 @@ mod tests {
         assert_eq!(gather.rest(), Some(SHORT_REST));
         drop(session);
         assert_eq!(gather.rest(), Some(REST));
+        gather.watchers().fetch_add(1, Ordering::Relaxed);
+        assert_eq!(gather.rest(), Some(WATCHED_REST));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use heldar_base::{Clock as _, MonoTime, StreamId};
-use heldar_ingest::Bus;
+use heldar_live::{Bus, Feed};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -27,8 +27,8 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// One stream as the rest of the process sees it.
 #[derive(Clone, Debug)]
 pub struct StreamHandle {
-    /// Its pictures.
-    pub bus: Bus,
+    /// Its pictures, for viewers.
+    pub feed: Feed,
     /// Its figures.
     pub figures: Arc<StreamFigures>,
     settings: Arc<watch::Sender<StreamSettings>>,
@@ -167,6 +167,29 @@ impl Ingest {
         self.streams().iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
     }
 
+    /// Streams whose pictures somebody follows, whether or not they run.
+    pub fn followed(&self) -> Vec<StreamId> {
+        if self.shared.0.gather.watchers().load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let streams = self.streams();
+        let is_followed = |handle: &StreamHandle| *handle.feed.bus().ring().followers().borrow() > 0;
+        streams.iter().filter(|(_, handle)| is_followed(handle)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Says whether somebody watches a stream.
+    pub fn set_live(&self, stream: &StreamId, live: bool) {
+        let streams = self.streams();
+        let Some(handle) = streams.get(stream) else { return };
+        handle.settings.send_if_modified(|current| std::mem::replace(&mut current.live, live) != live);
+        self.count(&streams);
+    }
+
+    fn count(&self, streams: &HashMap<StreamId, StreamHandle>) {
+        let running = streams.values().filter(|handle| handle.settings.borrow().run()).count();
+        self.shared.0.gather.set_running(running);
+    }
+
     /// Tells a stream's task its settings; starts it when it is new.
     pub fn apply(&self, stream: &StreamId, settings: StreamSettings) {
         let mut streams = self.streams();
@@ -180,13 +203,17 @@ impl Ingest {
             }
             None => {
                 let (sender, receiver) = watch::channel(settings);
-                let handle =
-                    StreamHandle { bus: Bus::new(), figures: Arc::default(), settings: Arc::new(sender) };
+                let bus = Bus::new(self.shared.0.gather.watchers());
+                let handle = StreamHandle {
+                    feed: Feed::new(bus.clone()),
+                    figures: Arc::default(),
+                    settings: Arc::new(sender),
+                };
                 let seed = Seed {
                     stream: stream.clone(),
                     settings: receiver,
                     shared: self.shared.0.clone(),
-                    bus: handle.bus.clone(),
+                    bus,
                     figures: handle.figures.clone(),
                 };
                 streams.insert(stream.clone(), handle);
@@ -196,14 +223,13 @@ impl Ingest {
                 }
             }
         }
-        let running = streams.values().filter(|handle| handle.settings.borrow().run).count();
-        self.shared.0.gather.set_running(running);
+        self.count(&streams);
     }
 
     /// Ends a stream's task for good.
     pub fn remove(&self, stream: &StreamId) {
         if let Some(handle) = self.streams().remove(stream) {
-            handle.bus.close();
+            handle.feed.bus().close();
         }
     }
 

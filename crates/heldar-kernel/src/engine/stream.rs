@@ -10,9 +10,10 @@ use std::time::Duration;
 use heldar_base::{Cause, Clock as _, EndReason, Micros, ReasonClass, StreamId};
 use heldar_disk::{Muxer, NotTakenWhy, SegmentWriter, Tag};
 use heldar_ingest::{
-    AddressGuard, Assembled, Assembler, Bus, Item, LeftOut, RtspSession, SessionError, Source, SystemClock,
+    AddressGuard, Assembled, Assembler, Item, LeftOut, RtspSession, SessionError, Source, SystemClock,
     TransportUsed, connect,
 };
+use heldar_live::Bus;
 use heldar_media::{AccessUnit, TrackKind, TrackParams};
 use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
 use tokio::sync::{mpsc, watch};
@@ -31,10 +32,12 @@ const LONGER_WAITS: u32 = 3;
 pub struct StreamSettings {
     /// Where the stream comes from, or why that is not known.
     pub source: Result<Arc<Source>, SessionError>,
-    /// Whether a session is needed.
-    pub run: bool,
     /// Whether it is to be recorded.
     pub record: bool,
+    /// Whether somebody watches, or the stream is kept ready for that.
+    pub live: bool,
+    /// Whether the camera is switched on; without that nothing runs, whoever watches.
+    pub enabled: bool,
     /// How it is recorded.
     pub recorder: RecorderConfig,
     /// Time without a picture that ends a session.
@@ -43,6 +46,13 @@ pub struct StreamSettings {
     pub not_before: heldar_base::WallTime,
     /// Counts edits after which an attempt is due at once.
     pub edits: u64,
+}
+
+impl StreamSettings {
+    /// Whether a session is needed.
+    pub fn run(&self) -> bool {
+        self.enabled && (self.record || self.live)
+    }
 }
 
 /// What a stream's task tells.
@@ -228,7 +238,7 @@ impl StreamTask {
     pub async fn run(mut self) {
         loop {
             let settings = self.settings.borrow_and_update().clone();
-            if !settings.run {
+            if !settings.run() {
                 self.report(StreamReport::Idle);
                 if self.settings.changed().await.is_err() {
                     return;
@@ -283,7 +293,7 @@ impl StreamTask {
                         return false;
                     }
                     let now = self.settings.borrow();
-                    if now.edits != settings.edits || now.source != settings.source || now.run != settings.run {
+                    if now.edits != settings.edits || now.source != settings.source || now.run() != settings.run() {
                         self.backoff.reset();
                         return true;
                     }
@@ -344,6 +354,7 @@ impl StreamTask {
         });
         self.recorder.configure(settings.recorder);
         self.recorder.set_wanted(settings.record);
+        self.bus.begin(audio.clone(), assembler.silence());
         self.recorder.run_started(audio, assembler.silence());
         let unsettled = Some((unsettled, None));
         let mut shown = Shown { params: None, last_picture: Instant::now(), unsettled };
@@ -509,7 +520,7 @@ pub fn carry_out(
 
 /// What a change of settings means for a running session: `None` when it goes on.
 fn leaves(before: &StreamSettings, now: &StreamSettings) -> Option<RunEnd> {
-    if !now.run {
+    if !now.run() {
         return Some(RunEnd::ordered(EndReason::NotWanted, Cause::Reconfigured));
     }
     if now.source != before.source {

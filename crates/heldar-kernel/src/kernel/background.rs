@@ -48,6 +48,10 @@ impl Kernel {
         tasks.push(tokio::spawn(async move {
             keep("journal", &kernel.health.restarts, || kernel.journal.run(&kernel.store)).await;
         }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("live view", &kernel.health.restarts, || crate::live::run(kernel.clone())).await;
+        }));
         let (kernel, inbox) = (self.clone(), Arc::new(tokio::sync::Mutex::new(inbox)));
         tasks.push(tokio::spawn(async move {
             let take = || kernel.clone().take_reports(inbox.clone());

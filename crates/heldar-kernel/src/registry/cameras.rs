@@ -228,8 +228,8 @@ async fn end(kernel: &Kernel, mut camera: Camera) {
 /// Waits until sessions have ended, what they handed on is on disk, and what is on disk is in the store.
 async fn last_segments(kernel: &Kernel, camera: &CameraId) {
     let streams = [StreamKind::Main, StreamKind::Sub].map(|kind| StreamId::new(camera.clone(), kind));
-    // A bus lets go of its pictures when its session is over and all of them were handed on.
-    let holds = |stream| kernel.ingest.get(stream).is_some_and(|handle| handle.bus.held_bytes() > 0);
+    // Nobody can start on a bus whose session is over, all of its pictures handed on.
+    let holds = |stream| kernel.ingest.get(stream).is_some_and(|handle| handle.feed.bus().ring().has_start());
     let runs = || kernel.supervisor.view(camera).is_some_and(|view| view.session != SessionPhase::Idle);
     let writes = || kernel.writer.stats().queued_bytes.load(Ordering::Relaxed) > 0;
     while runs() || streams.iter().any(holds) {

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use heldar_base::{CameraId, Clock as _, Micros, ReasonClass, Secret, StreamId, WallTime, mask_userinfo};
-use heldar_ingest::{
-    Assembled, Assembler, Received, RtspSession, SessionError, Source, TransportUsed, connect,
-};
+use heldar_ingest::{Assembled, Assembler, RtspSession, SessionError, Source, TransportUsed, connect};
+use heldar_live::Received;
 use heldar_media::{AccessUnit, TrackKind, TrackParams, VideoParams};
 use heldar_store::Camera;
 use retina::client::SessionGroup;
@@ -116,16 +115,16 @@ async fn running(kernel: &Kernel, camera: &Camera, deadline: Instant) -> Option<
             SessionPhase::Connecting | SessionPhase::Idle | SessionPhase::Backoff => return None,
         }
     }
-    let mut subscriber = handle.bus.subscribe();
+    let mut units = handle.feed.bus().follow();
     let mut shown = Shown::default();
     let mut first_picture = None;
     let patience = match kernel.supervisor.view(&camera.id)?.params {
         Some(_) => deadline.min(Instant::now() + NEXT_PICTURE),
         None => deadline,
     };
-    while let Ok(received) = timeout_at(patience, subscriber.recv()).await {
+    while let Ok(received) = timeout_at(patience, units.recv()).await {
         match received {
-            Received::Unit(unit) => {
+            Received::Piece(unit) => {
                 if unit.track == TrackKind::Video {
                     first_picture.get_or_insert_with(|| began.elapsed());
                 }
@@ -135,7 +134,7 @@ async fn running(kernel: &Kernel, camera: &Camera, deadline: Instant) -> Option<
                     break;
                 }
             }
-            Received::Lagged(_) => {}
+            Received::Lagged(_) | Received::Interrupted => {}
             Received::Closed => break,
         }
     }

@@ -66,6 +66,13 @@ impl Algorithm {
     }
 }
 
+impl Digest {
+    /// Whose password it is to prove.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+}
+
 impl Credentials {
     /// Reads the header's value; `None` if it is of no scheme known here or malformed.
     pub fn parse(header: &str) -> Option<Credentials> {

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::dialogue::{Dialogue, Next};
+use super::host::Guest;
 use super::listen::Shared;
 use super::message::{Input, Response, next_input};
 use super::session::{Route, Slot};
@@ -37,6 +38,8 @@ enum Ended {
     ByClient,
     #[error("closed by the server")]
     ByServer,
+    #[error("the host wants it to end")]
+    ByHost,
     #[error("nothing was heard for too long")]
     Silence,
     #[error("the client reads nothing")]
@@ -60,6 +63,7 @@ pub(super) async fn serve(
         input: BytesMut::new(),
         out: VecDeque::new(),
         responses: 0,
+        told_skips: 0,
         written_at: Instant::now(),
         heard_at: Instant::now(),
         closing: false,
@@ -70,13 +74,22 @@ pub(super) async fn serve(
     tracing::debug!(%peer, reason = %ended, "RTSP connection ended");
 }
 
+/// Bytes to be written.
+struct Outgoing {
+    bytes: Bytes,
+    /// Packets of a stream rather than a response.
+    is_media: bool,
+}
+
 struct Connection {
     socket: TcpStream,
     input: BytesMut,
     /// Bytes to be written, in order.
-    out: VecDeque<Bytes>,
+    out: VecDeque<Outgoing>,
     /// Responses that may still wait in `out`.
     responses: usize,
+    /// Units that the session's client missed, as far as the host knows.
+    told_skips: u64,
     /// When the socket last took something while something was there to write.
     written_at: Instant,
     heard_at: Instant,
@@ -92,15 +105,44 @@ impl Connection {
         tokio::pin!(tick);
         let mut had_session = false;
         loop {
-            if let Err(ended) = self.step().await {
-                return ended;
+            let guest = self.dialogue.guest();
+            // A step may wait for a stream to begin, or for a receiver's socket buffer.
+            let ended = tokio::select! {
+                biased;
+                () = over(guest.as_deref()) => Some(Ended::ByHost),
+                _ = stopped.changed() => Some(Ended::ByServer),
+                stepped = self.step() => stepped.err(),
+            };
+            match ended {
+                Some(Ended::ByHost) => {
+                    self.say_bye().await;
+                    return Ended::ByHost;
+                }
+                Some(ended) => return ended,
+                None => {}
             }
+            let guest = self.dialogue.guest();
             let viewer = self.dialogue.session().map(|session| Arc::clone(&session.viewer));
             if viewer.is_some() && !had_session {
                 tick.as_mut().reset(tokio::time::Instant::now() + self.tick());
             }
+            if viewer.is_none() {
+                self.told_skips = 0;
+            }
             had_session = viewer.is_some();
+            // In this order, so that whoever is cut off by a server that stops is told. Nothing starves: each turn begins
+            // with a step, which does all there is to do.
             tokio::select! {
+                biased;
+                // The next step's choice begins with it.
+                () = over(guest.as_deref()) => {}
+                _ = stopped.changed() => return Ended::ByServer,
+                () = &mut tick => {
+                    tick.as_mut().reset(tokio::time::Instant::now() + self.tick());
+                    if let Err(ended) = self.check_timeouts() {
+                        return ended;
+                    }
+                }
                 ready = self.socket.readable(), if !self.closing && self.responses < MAX_RESPONSES => {
                     if let Err(ended) = ready.map_err(Ended::Io).and_then(|()| self.read()) {
                         return ended;
@@ -112,13 +154,31 @@ impl Connection {
                     }
                 }
                 () = woken(viewer.as_deref()), if self.out.is_empty() => {}
-                () = &mut tick => {
-                    tick.as_mut().reset(tokio::time::Instant::now() + self.tick());
-                    if let Err(ended) = self.check_timeouts() {
-                        return ended;
+            }
+        }
+    }
+
+    /// Tells the client that its sources have gone (RFC 3550 6.6), if its socket takes that at once. RTSP 1.0 has no
+    /// request by which a server ends a session.
+    async fn say_bye(&mut self) {
+        let Some(session) = self.dialogue.session() else { return };
+        let byes = session.stream.farewell(&session.viewer);
+        // What waits is of no use any more, but for the rest of what was begun.
+        self.out.truncate(1);
+        for Queued { track, wire, .. } in byes {
+            match session.routes.get(track).copied().flatten() {
+                Some(Route::Interleaved) => self.out.push_back(Outgoing { bytes: wire, is_media: false }),
+                Some(Route::Udp { rtcp, .. }) => {
+                    if let Some(udp) = &self.shared.udp {
+                        udp.send_report(&wire, rtcp).await;
                     }
                 }
-                _ = stopped.changed() => return Ended::ByServer,
+                None => {}
+            }
+        }
+        for Outgoing { bytes, .. } in &self.out {
+            if !matches!(self.socket.try_write(bytes), Ok(written) if written == bytes.len()) {
+                return;
             }
         }
     }
@@ -148,10 +208,7 @@ impl Connection {
         self.input.reserve(READ_BYTES);
         match self.socket.try_read_buf(&mut self.input) {
             Ok(0) => Err(Ended::ByClient),
-            Ok(_) => {
-                self.heard_at = Instant::now();
-                Ok(())
-            }
+            Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(Ended::Io(error)),
         }
@@ -164,6 +221,8 @@ impl Connection {
                 Ok(None) => return Ok(()),
                 Ok(Some((input, used))) => {
                     self.input.advance(used);
+                    // A request that comes byte by byte does not keep its connection open.
+                    self.heard_at = Instant::now();
                     match input {
                         Input::Padding => {}
                         Input::Interleaved { .. } => self.dialogue.heard_traffic(),
@@ -188,7 +247,7 @@ impl Connection {
             self.written_at = Instant::now();
         }
         self.responses += 1;
-        self.out.push_back(response);
+        self.out.push_back(Outgoing { bytes: response, is_media: false });
     }
 
     /// Takes what the viewer has; true if there is something to write then.
@@ -196,14 +255,27 @@ impl Connection {
         let Some(session) = self.dialogue.session() else { return Ok(false) };
         let mut taken = VecDeque::new();
         session.viewer.take(TAKE_BYTES, &mut taken);
+        let skipped = session.viewer.skips().units;
+        if let Some(guest) = &session.guest
+            && !taken.is_empty()
+            && skipped != self.told_skips
+        {
+            guest.skipped(skipped.saturating_sub(self.told_skips));
+            self.told_skips = skipped;
+        }
         for Queued { track, kind, wire } in taken {
             match session.routes.get(track).copied().flatten() {
-                Some(Route::Interleaved) => self.out.push_back(wire),
-                Some(Route::Udp { rtp, rtcp }) => match (&self.shared.udp, kind) {
-                    (Some(udp), Kind::Media) => udp.send_media(&wire, rtp).await,
-                    (Some(udp), Kind::Report) => udp.send_report(&wire, rtcp).await,
-                    (None, _) => {}
-                },
+                Some(Route::Interleaved) => self.out.push_back(Outgoing { bytes: wire, is_media: true }),
+                Some(Route::Udp { rtp, rtcp }) => {
+                    match (&self.shared.udp, kind) {
+                        (Some(udp), Kind::Media) => udp.send_media(&wire, rtp).await,
+                        (Some(udp), Kind::Report) => udp.send_report(&wire, rtcp).await,
+                        (None, _) => {}
+                    }
+                    if let Some(guest) = &session.guest {
+                        guest.sent(wire.len());
+                    }
+                }
                 None => {}
             }
         }
@@ -218,8 +290,11 @@ impl Connection {
         }
         while !self.out.is_empty() {
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-            let count =
-                slices.iter_mut().zip(&self.out).map(|(slice, bytes)| *slice = IoSlice::new(bytes)).count();
+            let count = slices
+                .iter_mut()
+                .zip(&self.out)
+                .map(|(slice, out)| *slice = IoSlice::new(&out.bytes))
+                .count();
             match self.socket.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(Ended::ByClient),
                 Ok(written) => self.advance(written),
@@ -233,13 +308,23 @@ impl Connection {
 
     fn advance(&mut self, mut written: usize) {
         self.written_at = Instant::now();
+        let mut media = 0;
         while let Some(front) = self.out.front_mut() {
-            if written < front.len() {
-                front.advance(written);
-                return;
+            let part = written.min(front.bytes.len());
+            if front.is_media {
+                media += part;
             }
-            written -= front.len();
+            front.bytes.advance(part);
+            written -= part;
+            if !front.bytes.is_empty() {
+                break;
+            }
             self.out.pop_front();
+        }
+        if media > 0
+            && let Some(guest) = self.dialogue.session().and_then(|session| session.guest.as_ref())
+        {
+            guest.sent(media);
         }
     }
 
@@ -257,6 +342,14 @@ impl Connection {
             None => self.heard_at.elapsed() > config.idle_timeout,
         };
         if silent { Err(Ended::Silence) } else { Ok(()) }
+    }
+}
+
+/// Done when the host wants the session to end; never without one that plays.
+async fn over(guest: Option<&dyn Guest>) {
+    match guest {
+        Some(guest) => guest.over().await,
+        None => std::future::pending().await,
     }
 }
 

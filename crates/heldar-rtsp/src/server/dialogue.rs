@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::auth::Credentials;
-use super::host::{AccessRequest, OpenError, Verdict};
+use super::host::{AccessRequest, Guest, OpenError, Playing, Verdict};
 use super::listen::Shared;
 use super::manners::{Control, RtpInfo, Transports};
 use super::message::{Method, Request, Response};
@@ -59,6 +59,11 @@ impl Dialogue {
         self.session.as_ref()
     }
 
+    /// What the host keeps of the session, once it plays.
+    pub(super) fn guest(&self) -> Option<Arc<dyn Guest>> {
+        self.session.as_ref().and_then(|session| session.guest.clone())
+    }
+
     /// Notes interleaved data from the client.
     pub(super) fn heard_traffic(&self) {
         if let Some(session) = &self.session {
@@ -99,7 +104,7 @@ impl Dialogue {
         match request.method {
             Method::Describe => self.describe(request, &target).await,
             Method::Setup => self.set_up(request, target).await,
-            Method::Play => self.play(),
+            Method::Play => self.play(request.header("User-Agent")),
             Method::Pause => self.pause(),
             Method::Teardown => self.tear_down(),
             // Without parameters both are signs of life (10.8); none are defined.
@@ -156,10 +161,7 @@ impl Dialogue {
     }
 
     async fn open(&self, path: &str) -> Result<Arc<Stream>, Refusal> {
-        self.shared.host.open(path).await.map_err(|error| match error {
-            OpenError::NotFound => Refusal::status(404),
-            OpenError::Unavailable => Refusal::status(503),
-        })
+        self.shared.host.open(path).await.map_err(refusal)
     }
 
     /// 10.2.
@@ -249,7 +251,9 @@ impl Dialogue {
                 let transport = format!(
                     "RTP/AVP;unicast;client_port={rtp}-{rtcp};server_port={server_rtp}-{server_rtcp};ssrc={ssrc:08X}"
                 );
-                (Route::Udp { rtp: to(rtp), rtcp: to(rtcp) }, (0, 1), transport)
+                // The framing goes no further than our own sockets; these are the channels of shared packets.
+                let channel = u8::try_from(track * 2).unwrap_or(0) & 0x7e;
+                (Route::Udp { rtp: to(rtp), rtcp: to(rtcp) }, (channel, channel + 1), transport)
             }
         };
         session.viewer.set_up(track, session.stream.viewer_track(channels.0, channels.1));
@@ -258,11 +262,20 @@ impl Dialogue {
     }
 
     /// 10.5.
-    fn play(&mut self) -> Answer {
-        let session = self.session.as_ref().ok_or_else(|| Refusal::status(454))?;
+    fn play(&mut self, user_agent: Option<&str>) -> Answer {
+        let peer = self.peer;
+        let session = self.session.as_mut().ok_or_else(|| Refusal::status(454))?;
         if session.viewer.is_playing() {
             return Ok(self.with_session(Response::new(200)));
         }
+        if session.guest.is_none() {
+            let tracks = session.viewer.tracks();
+            let tracks: Vec<usize> = (0..tracks.len()).filter(|at| tracks[*at].is_some()).collect();
+            let (path, stream) = (session.path.as_str(), &session.stream);
+            let playing = Playing { peer, path, stream, tracks: &tracks, user_agent };
+            session.guest = Some(self.shared.host.plays(&playing).map_err(refusal)?);
+        }
+        let session = &*session;
         let numbers = session.stream.play(&session.viewer);
         let response = Response::new(200).header("Range", "npt=now-");
         let urls = numbers.iter().map(|first| (first, track_url(&session.base, first.track)));
@@ -310,6 +323,13 @@ impl Dialogue {
             None => response,
         }
     }
+}
+
+fn refusal(error: OpenError) -> Refusal {
+    Refusal::status(match error {
+        OpenError::NotFound => 404,
+        OpenError::Unavailable => 503,
+    })
 }
 
 /// A control URL without its track.

@@ -55,6 +55,39 @@ pub enum OpenError {
     Unavailable,
 }
 
+/// A session that is about to play.
+#[derive(Clone, Copy, Debug)]
+pub struct Playing<'a> {
+    /// Where its connection comes from; its packets go to no other address.
+    pub peer: SocketAddr,
+    /// Path it was set up under.
+    pub path: &'a str,
+    /// What it plays.
+    pub stream: &'a Arc<Stream>,
+    /// Tracks that it has set up, as indices into the stream's formats.
+    pub tracks: &'a [usize],
+    /// Program that the client says it is.
+    pub user_agent: Option<&'a str>,
+}
+
+/// What a host keeps of one session from its first PLAY on; dropped when the session ends, however that comes about.
+pub trait Guest: Send + Sync {
+    /// So many bytes of packets and their framing were handed to the kernel.
+    fn sent(&self, _bytes: usize) {}
+
+    /// The client was too slow: it was moved to a later sync sample, and so many units were left out.
+    fn skipped(&self, _units: u64) {}
+
+    /// Resolves when the session must end. The connection is closed then, whatever it is at, after the client was told by
+    /// RTCP that its sources have gone. Called anew again and again: one that has resolved must do so at once.
+    fn over(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// One of whom nothing is kept.
+impl Guest for () {}
+
 /// Whoever runs the server.
 pub trait Host: Send + Sync + 'static {
     /// Whether a connection is taken at all; otherwise it is closed at once.
@@ -67,4 +100,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// The stream behind a path that was granted. May wait until it is known what the stream carries.
     fn open<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Arc<Stream>, OpenError>>;
+
+    /// A session begins to play. Asked once for each; going on after a pause is no beginning.
+    ///
+    /// # Errors
+    /// It must not, or not any more: time may have passed since its stream was opened.
+    fn plays(&self, _session: &Playing<'_>) -> Result<Arc<dyn Guest>, OpenError> {
+        Ok(Arc::new(()))
+    }
 }

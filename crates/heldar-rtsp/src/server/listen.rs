@@ -32,6 +32,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Size of requests.
     pub limits: Limits,
+    /// Bytes that the kernel may hold for one connection, where the system's own choice is too much.
+    pub send_buffer: Option<u32>,
 }
 
 impl Config {
@@ -45,6 +47,7 @@ impl Config {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             limits: Limits::default(),
+            send_buffer: None,
         }
     }
 }
@@ -88,6 +91,10 @@ impl Server {
     pub async fn bind(config: Config, host: Arc<dyn Host>) -> io::Result<Server> {
         let socket = if config.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        if let Some(bytes) = config.send_buffer {
+            // Connections inherit it. Linux doubles what it is given (socket(7)).
+            socket.set_send_buffer_size(bytes / 2)?;
+        }
         socket.bind(config.listen)?;
         let listener = socket.listen(1024)?;
         let local_addr = listener.local_addr()?;

@@ -12,6 +12,8 @@ mod connection;
 mod dialogue;
 mod format;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod listen;
 mod manners;
 mod message;
@@ -30,7 +32,7 @@ mod viewer;
 
 pub use auth::{Account, Algorithm, Challenger, Check, Credentials, Digest, Scheme};
 pub use format::{Format, ParameterSets};
-pub use host::{AccessRequest, BoxFuture, Host, OpenError, Verdict};
+pub use host::{AccessRequest, BoxFuture, Guest, Host, OpenError, Playing, Verdict};
 pub use listen::{Config, Server, ServerStats};
 pub use manners::{Control, InBandSets, KeepAlive, Manners, Reports, RtpInfo, SdpSets, Start, Transports};
 pub use message::{Input, Limits, Method, ParseError, Request, next_input};

@@ -43,11 +43,24 @@ impl SenderReport {
         out.extend_from_slice(&[1, 6]);
         out.extend_from_slice(CNAME);
         out.extend_from_slice(&[0; 4]);
-        // 48 bytes, far below 64 KiB.
-        let len = (out.len() - FRAME_HEADER) as u16;
-        out[2..4].copy_from_slice(&len.to_be_bytes());
-        out
+        framed(out)
     }
+
+    /// The same with a BYE (6.6) behind it.
+    pub(super) fn encode_with_bye(&self, channel: u8) -> Vec<u8> {
+        let mut out = self.encode(channel);
+        out.extend_from_slice(&[0x81, 203, 0, 1]);
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        framed(out)
+    }
+}
+
+/// With its length in the frame's header.
+fn framed(mut out: Vec<u8>) -> Vec<u8> {
+    // 56 bytes at most, far below 64 KiB.
+    let len = (out.len() - FRAME_HEADER) as u16;
+    out[2..4].copy_from_slice(&len.to_be_bytes());
+    out
 }
 
 #[cfg(test)]
@@ -70,5 +83,9 @@ mod tests {
         let report = SenderReport { ssrc: 1, at: WallTime(0), rtp_time: 2, packets: 3, octets: 4 }.encode(5);
         assert_eq!(report.len(), 4 + 28 + 20);
         assert_eq!(report[..4], [b'$', 5, 0, 48]);
+        let last = SenderReport { ssrc: 1, at: WallTime(0), rtp_time: 2, packets: 3, octets: 4 };
+        let last = last.encode_with_bye(5);
+        assert_eq!((&last[..4], &last[4..52]), (&[b'$', 5, 0, 56][..], &report[4..]));
+        assert_eq!(last[52..], [0x81, 203, 0, 1, 0, 0, 0, 1]);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::host::Guest;
 use super::manners::{KeepAlive, Manners};
 use super::random;
 use super::stream::Stream;
@@ -62,7 +63,6 @@ impl Drop for Slot {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: String,
     pub(super) path: String,
@@ -73,6 +73,9 @@ pub(super) struct Session {
     pub(super) routes: Vec<Option<Route>>,
     pub(super) manners: Arc<Manners>,
     pub(super) activity: Arc<Activity>,
+    /// What the host keeps of it, from its first PLAY on.
+    pub(super) guest: Option<Arc<dyn Guest>>,
+    since: Instant,
     udp: Option<Arc<Udp>>,
     _slot: Slot,
 }
@@ -94,6 +97,8 @@ impl Session {
             routes: Vec::new(),
             manners: stream.manners(),
             activity: Arc::new(Activity::new()),
+            guest: None,
+            since: Instant::now(),
             stream,
             viewer,
             udp,
@@ -118,8 +123,12 @@ impl Session {
         self.manners.session_timeout.max(Duration::from_secs(1))
     }
 
-    /// True when the client has been silent for too long. A tenth on top of what it was told covers its own timers.
+    /// True when the client has been silent for too long. A tenth on top of what it was told covers its own timers. One
+    /// that never plays ends all the same, for it keeps a stream running of which nobody is listed as a viewer.
     pub(super) fn is_expired(&self) -> bool {
+        if self.guest.is_none() && self.since.elapsed() > self.timeout() {
+            return true;
+        }
         self.manners.keep_alive != KeepAlive::Connection
             && self.activity.silence() > self.timeout().mul_f32(1.1)
     }

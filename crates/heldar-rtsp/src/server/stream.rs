@@ -14,7 +14,7 @@ use super::manners::{InBandSets, Manners, Reports, Start};
 use super::packetize::Packetizer;
 use super::random;
 use super::rtcp::SenderReport;
-use super::viewer::{Block, ReportDue, Viewer, ViewerTrack};
+use super::viewer::{Block, Kind, Queued, ReportDue, Viewer, ViewerTrack};
 
 /// Time between two sender reports of a track.
 const REPORT_INTERVAL: Micros = Micros::from_secs(5);
@@ -175,6 +175,24 @@ impl Stream {
         }
     }
 
+    /// The source was lost: viewers who come before its next sync sample wait for that.
+    pub fn interrupt(&self) {
+        self.lock().held = Held::default();
+    }
+
+    /// Last reports of a viewer's tracks, each with a BYE.
+    pub(super) fn farewell(&self, viewer: &Viewer) -> Vec<Queued> {
+        let inner = self.lock();
+        let tracks = viewer.tracks().into_iter().zip(&inner.tracks).enumerate();
+        let bye = |(track, (wanted, source)): (usize, (Option<ViewerTrack>, &Track))| {
+            let (wanted, mut report) = (wanted?, source.report(Reports::Regular)?);
+            report.rtp_time = report.rtp_time.wrapping_add(wanted.add_time.unwrap_or(0));
+            let wire = Bytes::from(report.encode_with_bye(wanted.report_channel));
+            Some(Queued { track, kind: Kind::Report, wire })
+        };
+        tracks.filter_map(bye).collect()
+    }
+
     /// Counters.
     pub fn stats(&self) -> StreamStats {
         let inner = self.lock();
@@ -281,7 +299,8 @@ impl Inner {
         let mut numbers = Vec::new();
         for (index, wanted) in viewer.tracks().into_iter().enumerate() {
             let (Some(wanted), Some(track)) = (wanted, self.tracks.get(index)) else { continue };
-            let held = self.held.blocks.iter().find(|block| block.track == index).map(|block| block.rtp_time);
+            let first_held = self.held.blocks.iter().find(|block| block.track == index);
+            let held = first_held.map(|block| block.rtp_time);
             let latest = track.last.map(|(rtp_time, _)| rtp_time);
             let rtp_time = match (wanted.add_time, wanted.first_rtp_time) {
                 (Some(add), _) => held.or(latest).map(|time| time.wrapping_add(add)),
@@ -291,6 +310,10 @@ impl Inner {
             let sequence_number = match wanted.add_sequence {
                 // PLAY after PAUSE: the numbers go on where they stood.
                 Some(add) => track.packets.next_sequence_number.wrapping_add(add),
+                // Those of the stream, random as they are, spare a copy of everything for this viewer alone.
+                None if self.manners.first_sequence_number.is_none() => {
+                    first_held.map_or(wanted.first_sequence_number, |block| block.sequence_number)
+                }
                 None => wanted.first_sequence_number,
             };
             viewer.renumber(index, sequence_number);

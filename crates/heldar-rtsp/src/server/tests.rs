@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use heldar_base::WallTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
 
 use super::*;
 
@@ -536,5 +538,115 @@ async fn descriptions_follow_the_manners() {
         assert_eq!(reply.header("Content-Base").map(str::to_owned), content_base);
         assert!(reply.body.lines().any(|l| l == line), "{}", reply.body);
         assert!(reply.body.contains("sprop-parameter-sets="));
+    }
+}
+
+/// What a guest was told.
+#[derive(Default)]
+struct Told {
+    sent: AtomicUsize,
+    skipped: AtomicU64,
+    over: watch::Sender<bool>,
+}
+
+/// One stream under any path, and one note of all who play it.
+struct Inn(Arc<Stream>, Arc<Told>);
+
+struct Noted(Arc<Told>);
+
+impl Host for Inn {
+    fn authorize<'a>(&'a self, _request: &'a AccessRequest<'a>) -> BoxFuture<'a, Verdict> {
+        Box::pin(std::future::ready(Verdict::Granted))
+    }
+
+    fn open<'a>(&'a self, _path: &'a str) -> BoxFuture<'a, Result<Arc<Stream>, OpenError>> {
+        Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
+    }
+
+    fn plays(&self, session: &Playing<'_>) -> Result<Arc<dyn Guest>, OpenError> {
+        assert_eq!((session.path, session.tracks, session.user_agent), ("cam", &[0][..], None));
+        assert!(Arc::ptr_eq(session.stream, &self.0) && session.peer.ip().is_loopback());
+        Ok(Arc::new(Noted(Arc::clone(&self.1))))
+    }
+}
+
+impl Guest for Noted {
+    fn sent(&self, bytes: usize) {
+        self.0.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn skipped(&self, units: u64) {
+        self.0.skipped.fetch_add(units, Ordering::Relaxed);
+    }
+
+    fn over(&self) -> BoxFuture<'_, ()> {
+        let mut over = self.0.over.subscribe();
+        Box::pin(async move {
+            over.wait_for(|over| *over).await.unwrap();
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_guest_is_told_of_everything_and_ended_whatever_it_does() {
+    let one = stream(|m| m.queue_bytes = 256 * 1024);
+    let told = Arc::<Told>::default();
+    let mut config = Config::new(LOCAL);
+    config.send_buffer = Some(64 * 1024);
+    let server = Server::bind(config, Arc::new(Inn(Arc::clone(&one), Arc::clone(&told)))).await.unwrap();
+    let (address, stats) = (server.local_addr(), Box::new(server.stats()));
+    let world = World { address, stats, _server: tokio::spawn(server.run(std::future::pending())) };
+    let mut client = Client::connect(&world, "cam").await;
+    client.set_up_and_play().await;
+    // It does not read, and misses pictures.
+    for number in 0..600 {
+        one.publish(&picture(number, true, 40_000));
+        tokio::task::yield_now().await;
+    }
+    assert!(one.stats().skipped_units > 0);
+    // It reads on, and what it missed is told as far as that is over.
+    let mut read = 0;
+    let mut number = 600;
+    while told.skipped.load(Ordering::Relaxed) < one.stats().skipped_units {
+        tokio::select! {
+            packet = client.packet() => read += 4 + packet.unwrap().1.len(),
+            () = tokio::time::sleep(Duration::from_millis(20)) => {
+                one.publish(&picture(number, true, 40_000));
+                number += 1;
+            }
+        }
+    }
+    assert!(read > 0 && told.sent.load(Ordering::Relaxed) >= read);
+    // Again it does not, and is sent away all the same.
+    for number in number..number + 600 {
+        one.publish(&picture(number, true, 40_000));
+        tokio::task::yield_now().await;
+    }
+    told.over.send_replace(true);
+    let mut sessions = one.sessions();
+    let ended = sessions.wait_for(|count| *count == 0);
+    tokio::time::timeout(Duration::from_secs(2), ended).await.expect("within 2 s").unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_never_plays_ends() {
+    let one = stream(|m| m.session_timeout = Duration::from_secs(1));
+    let world = serve(&[("cam", &one)], |_| {}).await;
+    let mut client = Client::connect(&world, "cam").await;
+    let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
+    assert_eq!(client.ask("SETUP", "/trackID=0", transport).await.status, 200);
+    let mut sessions = one.sessions();
+    let ended = sessions.wait_for(|count| *count == 0);
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            ended = &mut ended => break assert_eq!(*ended.unwrap(), 0),
+            // However lively it is.
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                let request = b"OPTIONS * RTSP/1.0\r\nCSeq: 9\r\n\r\n";
+                // The connection may be gone already, which is what is looked for.
+                let _gone = client.socket.write_all(request).await;
+            }
+        }
     }
 }

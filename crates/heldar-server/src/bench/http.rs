@@ -69,7 +69,15 @@ struct Request<'a> {
     method: &'a str,
     path: &'a str,
     fields: &'a str,
-    body: Option<&'a Value>,
+    body: Body<'a>,
+}
+
+/// What is sent along.
+#[derive(Clone, Copy, Debug)]
+enum Body<'a> {
+    None,
+    Json(&'a Value),
+    Sdp(&'a str),
 }
 
 /// A client of one server.
@@ -109,7 +117,7 @@ impl Client {
         (offset, len): (u64, u64),
     ) -> Result<Answer, String> {
         let range = format!("Range: bytes={offset}-{}\r\n", (offset + len).saturating_sub(1));
-        self.exchange_in_time(Request { method: "GET", path, fields: &range, body: None }).await
+        self.exchange_in_time(Request { method: "GET", path, fields: &range, body: Body::None }).await
     }
 
     /// Sends JSON by POST.
@@ -130,7 +138,16 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, String> {
+        let body = body.map_or(Body::None, Body::Json);
         self.exchange_in_time(Request { method, path, fields: "", body }).await
+    }
+
+    /// Sends a session description by POST.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub(super) async fn post_sdp(&mut self, path: &str, offer: &str) -> Result<Answer, String> {
+        self.exchange_in_time(Request { method: "POST", path, fields: "", body: Body::Sdp(offer) }).await
     }
 
     async fn exchange_in_time(&mut self, request: Request<'_>) -> Result<Answer, String> {
@@ -154,7 +171,7 @@ impl Client {
         let mut connection = self.connect().await.map_err(fail)?;
         let begun = Instant::now();
         let first = async {
-            self.send(&mut connection, Request { method: "GET", path, fields: "", body: None }).await?;
+            self.send(&mut connection, Request { method: "GET", path, fields: "", body: Body::None }).await?;
             let head = read_head(&mut connection).await?;
             connection.fill_buf().await.map(|bytes| (head, bytes.len()))
         };
@@ -183,7 +200,7 @@ impl Client {
         let late = |_| format!("GET {path}: nothing within {} s", self.limit.as_secs());
         let mut connection = self.connect().await.map_err(fail)?;
         let head = async {
-            self.send(&mut connection, Request { method: "GET", path, fields: "", body: None }).await?;
+            self.send(&mut connection, Request { method: "GET", path, fields: "", body: Body::None }).await?;
             read_head(&mut connection).await
         };
         let head = tokio::time::timeout(self.limit, head).await.map_err(late)?.map_err(fail)?;
@@ -245,11 +262,15 @@ impl Client {
         connection: &mut BufReader<TcpStream>,
         Request { method, path, fields, body }: Request<'_>,
     ) -> std::io::Result<()> {
-        let body = body.map(Value::to_string).unwrap_or_default();
+        let (content_type, body) = match body {
+            Body::None => ("", String::new()),
+            Body::Json(value) => ("application/json", value.to_string()),
+            Body::Sdp(offer) => ("application/sdp", offer.to_owned()),
+        };
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{fields}", self.address);
         if !body.is_empty() {
             let length = body.len();
-            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"));
+            request.push_str(&format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n"));
         }
         request.push_str("\r\n");
         request.push_str(&body);

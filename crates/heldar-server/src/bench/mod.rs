@@ -12,6 +12,7 @@ mod footage;
 mod http;
 mod idle;
 mod index;
+mod live;
 mod loss;
 mod process;
 mod record;
@@ -44,6 +45,8 @@ enum What {
     Record(record::Options),
     /// Recording over a long time, with viewers and exports beside it; memory every so often
     Endure(endure::Options),
+    /// CPU and memory of viewers, and what they see, while cameras are recorded
+    Live(live::Options),
     /// What a restart and a kill of the server cost each camera
     Restart(restart::Options),
     /// CPU and memory of a server without cameras
@@ -113,6 +116,7 @@ async fn measure(what: What) -> Result<Verdict, String> {
     match what {
         What::Record(options) => Box::pin(record::run(options)).await,
         What::Endure(options) => Box::pin(endure::run(options)).await,
+        What::Live(options) => Box::pin(live::run(options)).await,
         What::Restart(options) => Box::pin(restart::run(options)).await,
         What::Idle(options) => Box::pin(idle::run(options)).await,
         What::Export(options) => Box::pin(export::run(options)).await,

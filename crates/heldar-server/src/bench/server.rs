@@ -59,6 +59,9 @@ impl Server {
             .env("HELDAR_DATA_DIR", &data)
             .env("HELDAR_API_HOST", "127.0.0.1")
             .env("HELDAR_API_PORT", port.to_string())
+            // Any port, and none: the operator's own server may have the usual ones.
+            .env("HELDAR_WEBRTC_UDP_PORT", "0")
+            .env("HELDAR_RTSP_PORT", "0")
             .envs(settings.iter().copied());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let begun = Instant::now();
@@ -88,6 +91,11 @@ impl Server {
     /// A further client of it, with a limit of its own.
     pub(super) fn client(&self, limit: Duration) -> Client {
         Client::new(self.address).patient(limit)
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The id of its process.

@@ -144,6 +144,7 @@ fn answer(found: &Readiness, lifecycle: Option<&'static str>, required: Option<f
 async fn metrics(State(api): State<Api>, headers: HeaderMap) -> impl IntoResponse {
     let format = TextFormat::negotiate(&headers);
     api.health.scrape(&api);
+    api.watching.scrape();
     ([(header::CONTENT_TYPE, format.content_type())], api.metrics.render(format))
 }
 

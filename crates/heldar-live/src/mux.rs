@@ -1,0 +1,371 @@
+//! From access units to fragments for viewers: one picture each, with the sound that came since the one before.
+//!
+//! Owns: the media time of a stream's viewers, which counts from the first picture muxed and goes on over lost sessions and
+//! changed parameters. Contract: `push` in order of arrival; a picture comes out at once, with the usual interval as its
+//! duration, and the decode time of the next one corrects that. A file tells the duration afterwards; a viewer cannot
+//! wait for it. Sound that stops is filled with coded silence for 10 s, because players stop where one track ends; after
+//! that the fragments go on without it.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use heldar_base::{Micros, WallTime};
+use heldar_bmff::{
+    AUDIO_TRACK_ID, FragmentHeader, InitSegment, SampleMeta, TrackRun, VIDEO_TIMESCALE, VIDEO_TRACK_ID,
+};
+use heldar_media::{AccessUnit, AudioParams, DecodeTimes, TrackKind, TrackParams, VideoParams};
+
+use crate::bus::Tracks;
+use crate::ring::Piece;
+
+/// Sound this far behind the pictures is filled up.
+const FILL_AFTER: Micros = Micros::from_secs(1);
+/// Sound that is away for so long is given up.
+const GIVE_UP_AFTER: Micros = Micros::from_secs(10);
+/// Interval of pictures before anything is known of it.
+const USUAL_INTERVAL: Micros = Micros::from_millis(40);
+/// A picture is never said to last longer.
+const LONGEST: Micros = Micros::from_secs(2);
+
+/// What fragments that follow are to be read with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Init {
+    /// `ftyp` and `moov`.
+    pub bytes: Bytes,
+    /// RFC 6381 strings of all tracks, with commas between.
+    pub codec_string: String,
+    /// Width of the pictures.
+    pub width: u32,
+    /// Height of the pictures.
+    pub height: u32,
+    /// Capture time of media time 0.
+    pub origin: WallTime,
+    /// Coding of the sound.
+    pub audio: Option<&'static str>,
+}
+
+/// One picture and the sound beside it, as a `moof` and an `mdat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// What it is to be read with.
+    pub init: Arc<Init>,
+    /// The boxes.
+    pub bytes: Bytes,
+    /// Decoding can start here.
+    pub sync: bool,
+    /// When its picture was captured.
+    pub captured_at: WallTime,
+    /// Decode time of its picture, from media time 0.
+    pub decode_time: Micros,
+    /// How long it is said to last.
+    pub duration: Micros,
+}
+
+impl Piece for Arc<Fragment> {
+    fn is_start(&self) -> bool {
+        self.sync
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn captured_at(&self) -> WallTime {
+        self.captured_at
+    }
+}
+
+/// Makes the fragments of one stream.
+#[derive(Debug, Default)]
+pub struct Mux {
+    video: Option<Video>,
+    sound: Option<Sound>,
+    init: Option<(Made, Arc<Init>)>,
+    sequence: u32,
+}
+
+/// What an init segment was made from.
+#[derive(Debug)]
+struct Made {
+    video: Arc<TrackParams>,
+    audio: Option<Arc<TrackParams>>,
+}
+
+#[derive(Debug)]
+struct Video {
+    params: Arc<TrackParams>,
+    times: DecodeTimes,
+    /// Decode time of the last picture.
+    last: Option<WallTime>,
+    interval: Micros,
+}
+
+#[derive(Debug)]
+struct Sound {
+    params: Arc<TrackParams>,
+    silence: Option<Bytes>,
+    /// Frames since the last fragment, with their places in samples.
+    waiting: Vec<(u64, Bytes)>,
+    /// Where the next frame goes when nothing is missing.
+    next: Option<u64>,
+    /// Up to where the camera itself brought sound.
+    brought_to: Option<WallTime>,
+    given_up: bool,
+}
+
+impl Mux {
+    /// Takes a unit; a picture comes out as a fragment. `None` for what goes out later, and for pictures before the first
+    /// sync sample.
+    ///
+    /// # Errors
+    /// Parameters or a unit that no MP4 can carry; what follows is tried anew.
+    pub fn push(
+        &mut self,
+        unit: &AccessUnit,
+        tracks: &Tracks,
+    ) -> Result<Option<Fragment>, heldar_bmff::Error> {
+        match unit.track {
+            TrackKind::Audio => {
+                self.hear(unit, tracks);
+                Ok(None)
+            }
+            TrackKind::Video => self.picture(unit, tracks),
+        }
+    }
+
+    /// The session was lost; what comes next begins with a sync sample.
+    pub fn interrupt(&mut self) {
+        self.video = None;
+        if let Some(sound) = &mut self.sound {
+            sound.waiting.clear();
+            sound.next = None;
+            sound.brought_to = None;
+        }
+    }
+
+    /// Sound waits for the next picture.
+    fn hear(&mut self, unit: &AccessUnit, tracks: &Tracks) {
+        let Some(origin) = self.origin() else { return };
+        self.follow_sound(tracks);
+        let Some(sound) = self.sound.as_mut().filter(|sound| sound.params.same_sample_entry(&unit.params))
+        else {
+            return;
+        };
+        sound.given_up = false;
+        sound.brought_to = sound.brought_to.max(Some(unit.captured_at));
+        sound.place(unit.captured_at - origin, unit.payload.clone());
+    }
+
+    /// Takes over what the session says of its sound.
+    fn follow_sound(&mut self, tracks: &Tracks) {
+        let is_same = match (&self.sound, &tracks.audio) {
+            (Some(sound), Some(params)) => sound.params.same_sample_entry(params),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            self.sound = tracks.audio.clone().map(|params| Sound {
+                params,
+                silence: tracks.silence.clone(),
+                waiting: Vec::new(),
+                next: None,
+                brought_to: None,
+                given_up: false,
+            });
+        }
+    }
+
+    fn picture(
+        &mut self,
+        unit: &AccessUnit,
+        tracks: &Tracks,
+    ) -> Result<Option<Fragment>, heldar_bmff::Error> {
+        let Some(params) = unit.params.video() else { return Ok(None) };
+        let goes_on = self.video.as_ref().is_some_and(|video| video.params.same_sample_entry(&unit.params));
+        if !goes_on && !unit.sync.is_sync() {
+            return Ok(None);
+        }
+        let video = match &mut self.video {
+            Some(video) if goes_on => video,
+            video => video.insert(Video::new(unit.params.clone(), params)),
+        };
+        video.times.set_depth(params.reorder_depth);
+        let decoded_at = video.times.next(unit.captured_at, unit.sync);
+        if let Some(last) = video.last {
+            video.interval = (decoded_at - last).clamp(Micros::from_millis(1), LONGEST);
+        }
+        video.last = Some(decoded_at);
+        let interval = video.interval;
+        self.follow_sound(tracks);
+        if let Some(sound) = &mut self.sound {
+            let origin = self.init.as_ref().map_or(decoded_at, |(_, init)| init.origin);
+            sound.fill(decoded_at, origin);
+        }
+        let init = self.init_for(&unit.params, params, decoded_at)?;
+        let fragment = self.lay_out(init, unit, decoded_at, interval)?;
+        Ok(Some(fragment))
+    }
+
+    fn origin(&self) -> Option<WallTime> {
+        self.init.as_ref().map(|(_, init)| init.origin)
+    }
+
+    /// The init segment in force; a new one where the tracks are not what it says. Media time never goes back.
+    fn init_for(
+        &mut self,
+        params: &Arc<TrackParams>,
+        video: &VideoParams,
+        at: WallTime,
+    ) -> Result<Arc<Init>, heldar_bmff::Error> {
+        let sound = self.sound.as_ref().filter(|sound| !sound.given_up);
+        if let Some((made, init)) = &self.init
+            && made.video.same_sample_entry(params)
+            && match (&made.audio, sound) {
+                (Some(audio), Some(sound)) => audio.same_sample_entry(&sound.params),
+                (None, None) => true,
+                _ => false,
+            }
+        {
+            return Ok(init.clone());
+        }
+        let audio = sound.and_then(|sound| sound.params.audio());
+        let codecs = [Some(video.codec_string.as_str()), audio.map(|audio| audio.codec_string.as_str())];
+        let init = Arc::new(Init {
+            bytes: InitSegment::new(video, audio)?.bytes().to_vec().into(),
+            codec_string: codecs.into_iter().flatten().collect::<Vec<_>>().join(","),
+            width: video.width,
+            height: video.height,
+            origin: self.origin().unwrap_or(at),
+            audio: audio.map(|audio| audio.codec.as_str()),
+        });
+        let made = Made { video: params.clone(), audio: sound.map(|sound| sound.params.clone()) };
+        self.init = Some((made, init.clone()));
+        Ok(init)
+    }
+
+    fn lay_out(
+        &mut self,
+        init: Arc<Init>,
+        unit: &AccessUnit,
+        decoded_at: WallTime,
+        duration: Micros,
+    ) -> Result<Fragment, heldar_bmff::Error> {
+        let decode_time = (decoded_at - init.origin).max(Micros::ZERO);
+        let ticks = |time: Micros| time.to_ticks(VIDEO_TIMESCALE);
+        let start = u64::try_from(ticks(decode_time)).unwrap_or(0);
+        let offset = ticks(unit.captured_at - init.origin) - ticks(decode_time);
+        let picture = [SampleMeta {
+            size: size_of(&unit.payload)?,
+            duration: u32::try_from(ticks(duration)).unwrap_or(1).max(1),
+            composition_offset: i32::try_from(offset)
+                .map_err(|_| heldar_bmff::Error::TooLarge("composition offset"))?,
+            sync: unit.sync.is_sync(),
+        }];
+        let mut runs =
+            vec![TrackRun { track_id: VIDEO_TRACK_ID, base_decode_time: start, samples: &picture }];
+        let (at, frames) =
+            self.sound.as_mut().filter(|sound| !sound.given_up).map_or((0, Vec::new()), Sound::take);
+        let mut sounds = Vec::with_capacity(frames.len());
+        for (duration, payload) in &frames {
+            sounds.push(SampleMeta {
+                size: size_of(payload)?,
+                duration: *duration,
+                composition_offset: 0,
+                sync: true,
+            });
+        }
+        if !sounds.is_empty() {
+            runs.push(TrackRun { track_id: AUDIO_TRACK_ID, base_decode_time: at, samples: &sounds });
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        let header = FragmentHeader::new(self.sequence, &runs)?;
+        let mut bytes =
+            BytesMut::with_capacity(usize::try_from(header.fragment_len()).unwrap_or(header.bytes.len()));
+        bytes.put_slice(&header.bytes);
+        bytes.put_slice(&unit.payload);
+        for (_, payload) in &frames {
+            bytes.put_slice(payload);
+        }
+        let (sync, captured_at) = (unit.sync.is_sync(), unit.captured_at);
+        Ok(Fragment { init, bytes: bytes.freeze(), sync, captured_at, decode_time, duration })
+    }
+}
+
+impl Video {
+    fn new(params: Arc<TrackParams>, video: &VideoParams) -> Self {
+        let interval = video.nominal_interval;
+        Video {
+            times: DecodeTimes::new(video.reorder_depth, interval),
+            params,
+            last: None,
+            interval: interval.unwrap_or(USUAL_INTERVAL),
+        }
+    }
+}
+
+impl Sound {
+    fn audio(&self) -> Option<(i64, i64)> {
+        let AudioParams { sample_rate, frame_samples, .. } = self.params.audio()?;
+        Some((i64::from(*sample_rate), i64::from(*frame_samples).max(1)))
+    }
+
+    /// Puts a frame behind the one before, unless its own time lies more than half a frame elsewhere.
+    fn place(&mut self, since_origin: Micros, payload: Bytes) {
+        let Some((rate, frame)) = self.audio() else { return };
+        let own = since_origin.0 * rate / 1_000_000;
+        let at = match self.next.and_then(|next| i64::try_from(next).ok()) {
+            Some(next) if (own - next).abs() <= frame / 2 => next,
+            // It would lie over what is there already.
+            Some(next) if own < next => return,
+            _ => own,
+        };
+        let Ok(at) = u64::try_from(at) else { return };
+        self.waiting.push((at, payload));
+        self.next = Some(at.saturating_add(frame.unsigned_abs()));
+    }
+
+    /// Fills up with silence what is missing until shortly before `to`, the decode time of the newest picture.
+    fn fill(&mut self, to: WallTime, origin: WallTime) {
+        let Some((rate, frame)) = self.audio() else { return };
+        let brought_to = *self.brought_to.get_or_insert(to);
+        if to - brought_to > GIVE_UP_AFTER || (to - brought_to > FILL_AFTER && self.silence.is_none()) {
+            self.given_up = true;
+            self.waiting.clear();
+            self.next = None;
+            return;
+        }
+        if to - brought_to <= FILL_AFTER {
+            return;
+        }
+        let Some(silence) = self.silence.clone() else { return };
+        let samples = |time: Micros| time.0 * rate / 1_000_000;
+        // Pictures go on being shown only where there is sound, so that it may not end before they do.
+        let end = samples(to - origin);
+        let mut at = match self.next {
+            Some(next) => i64::try_from(next).unwrap_or(end),
+            None => samples(to - origin - FILL_AFTER).max(0),
+        };
+        while at < end {
+            self.waiting.push((at.unsigned_abs(), silence.clone()));
+            at += frame;
+        }
+        self.next = Some(at.unsigned_abs());
+    }
+
+    /// The frames that wait, as one run: where it begins, and each frame with its duration.
+    fn take(&mut self) -> (u64, Vec<(u32, Bytes)>) {
+        let frame = self.audio().map_or(1, |(_, frame)| frame.unsigned_abs());
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some((first, _)) = waiting.first() else { return (0, Vec::new()) };
+        let begin = *first;
+        let ends = waiting.iter().skip(1).map(|(at, _)| *at).chain(self.next).collect::<Vec<_>>();
+        let frames = waiting.into_iter().zip(ends);
+        let lasting =
+            |at: u64, end: u64| u32::try_from(end.saturating_sub(at).max(1)).unwrap_or(frame as u32);
+        (begin, frames.map(|((at, payload), end)| (lasting(at, end), payload)).collect())
+    }
+}
+
+fn size_of(payload: &Bytes) -> Result<u32, heldar_bmff::Error> {
+    u32::try_from(payload.len()).map_err(|_| heldar_bmff::Error::TooLarge("sample"))
+}
