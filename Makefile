@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo media test soak bench endure check deny setup clean
+.PHONY: help demo player media test soak fuzz bench endure check deny setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -13,8 +13,12 @@ help: ## this list
 
 demo: ## install what is missing, build, start a server with four test cameras, print its address
 	@scripts/setup.sh demo
+	@$(MAKE) --no-print-directory player
 	cargo build --release --locked -p heldar-server
 	$(BUILT)/heldar demo
+
+player: ## build the embeddable player, which the binary then carries
+	cd web/player && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 media: ## draw and encode every clip of the test cameras' scene, once
 	@scripts/setup.sh demo
@@ -28,13 +32,19 @@ soak: ## the long tests with full counts: kills, full disks, clock steps, lost d
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- soak
 
-bench: ## measure recording, memory, export and index on this machine; takes somewhat more than an hour, with nothing beside it
+fuzz: ## a minute of invented bytes for each parser that a viewer can reach
+	@scripts/setup.sh test
+	scripts/fuzz.sh 60
+
+bench: ## measure recording, live view, memory, export and index on this machine; takes somewhat more than an hour, with nothing beside it
 	@scripts/setup.sh test
 	cargo build --release --locked -p heldar-server
 	$(BUILT)/heldar bench idle
 	$(BUILT)/heldar bench record --cameras 32 --clip A
 	$(BUILT)/heldar bench record --cameras 16 --clip B
 	$(BUILT)/heldar bench record --cameras 1 --clip A --seconds 180
+	$(BUILT)/heldar bench live
+	cd e2e && npm ci --no-audit --no-fund && npm run latency
 	$(BUILT)/heldar bench restart
 	$(BUILT)/heldar bench export
 	$(BUILT)/heldar bench index --segments 3000000

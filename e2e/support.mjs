@@ -71,7 +71,7 @@ export class Server {
   async start() {
     this.port ??= await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
-    const env = { ...process.env, HELDAR_DATA_DIR: this.folder, HELDAR_API_PORT: String(this.port), ...this.env };
+    const env = { ...process.env, HELDAR_DATA_DIR: this.folder, HELDAR_API_PORT: String(this.port), HELDAR_WEBRTC_UDP_PORT: '0', HELDAR_RTSP_PORT: '0', ...this.env };
     this.child = spawn(binary, ['serve'], { env, stdio: ['ignore', 'ignore', 'inherit'] });
     await until(async () => {
       if (this.child.exitCode !== null) throw new Error(`heldar serve ended with ${this.child.exitCode}`);

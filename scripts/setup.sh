@@ -8,14 +8,16 @@ cd "$(dirname "$0")/.."
 
 # An entry is PACKAGE, or PACKAGE=COMMAND where any copy of the command will do.
 build=(build-essential=cc pkg-config=pkg-config cmake=cmake clang=clang curl=curl ca-certificates libopus-dev)
-demo=(ffmpeg=ffprobe)
+demo=(
+    ffmpeg=ffprobe
+    # what builds the player of the page
+    nodejs=node npm=npm
+)
 tests=(
     # cameras and readers that are not ours
     gstreamer1.0-tools=gst-launch-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp python3-gi gir1.2-gst-rtsp-server-1.0
     mediainfo=mediainfo
-    # the browser, and what drives it
-    nodejs=node npm=npm
     # what installs the tester of the API
     python3-venv
     # the second database, a clock that steps
@@ -25,6 +27,8 @@ tests=(
 footage=opencv-doc
 deny_version=0.20.2
 schemathesis_version=4.32.5
+aiortc_version=1.16.0
+aiohttp_version=3.14.5
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -118,19 +122,25 @@ deny() {
         say "cargo-deny could not be installed; licences will not be checked"
 }
 
-# Compares the API with its description; without it the tests leave that out and say so.
-schemathesis() {
-    local folder=${CARGO_TARGET_DIR:-target}/schemathesis
-    if [ -x "$folder/bin/schemathesis" ]; then return; fi
-    say "installing schemathesis into $folder"
-    { python3 -m venv "$folder" && "$folder/bin/pip" install --quiet "schemathesis==$schemathesis_version"; } ||
-        { rm -rf "$folder"; say "schemathesis could not be installed; the API will not be compared with its description"; }
+# A Python program in a folder of its own beside what is built: NAME, what the tests do without it, PACKAGE==VERSION...
+python_tool() {
+    local folder=${CARGO_TARGET_DIR:-target}/$1
+    if [ -x "$folder/bin/$1" ] || [ -e "$folder/ready" ]; then return; fi
+    say "installing $1 into $folder"
+    { python3 -m venv "$folder" && "$folder/bin/pip" install --quiet "${@:3}" && touch "$folder/ready"; } ||
+        { rm -rf "$folder"; say "$1 could not be installed; $2"; }
+}
+
+# Compares the API with its description; a WebRTC stack that is not ours. Without them the tests leave that out and say so.
+python_tools() {
+    python_tool schemathesis "the API will not be compared with its description" "schemathesis==$schemathesis_version"
+    python_tool aiortc "WHEP will not be tried with it" "aiortc==$aiortc_version" "aiohttp==$aiohttp_version"
 }
 
 goal=${1:-}
 case $goal in
 demo) packages demo; rust ;;
-test) packages test; rust; deny; schemathesis ;;
+test) packages test; rust; deny; python_tools ;;
 *) die "usage: scripts/setup.sh demo|test" ;;
 esac
 say "ready for make $goal"
