@@ -245,3 +245,19 @@ test('the metrics count viewers, their first pictures and their ends', async () 
     assert.match(metrics, new RegExp(`^${name}\\{`, 'm'));
   }
 });
+
+test('a viewer with room for the large stream keeps it', async () => {
+  const { whep_url: url } = await liveview('plain', 'main');
+  const peer = await sockets.whep(url);
+  const sizes = new Set();
+  for (let second = 0; second < 15; second += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    sizes.add((await peer.stats()).frameWidth);
+  }
+  const { framesDecoded, framesDropped } = await peer.stats();
+  sizes.delete(undefined);
+  assert.deepEqual([...sizes], [world.scene.cameras[0].width]);
+  assert.ok(framesDecoded > 300, `${framesDecoded} decoded, ${framesDropped} dropped`);
+  await fetch(peer.resource, { method: 'DELETE' });
+  await peer.ended();
+});

@@ -69,7 +69,7 @@ export class Sockets {
     return { ...taken, bytes: Buffer.from(taken.base64, 'base64') };
   }
 
-  /** Watches over WHEP: the session's resource, and `ended()`, which resolves when the connection is over. */
+  /** Watches over WHEP: the session's resource, `stats()`, and `ended()`, which resolves when the connection is over. */
   async whep(url) {
     const page = await this.blank();
     const resource = await page.evaluate(async (url) => {
@@ -90,6 +90,17 @@ export class Sockets {
     }, url);
     return {
       resource: new URL(resource, url).href,
+      /** What the browser counts of the pictures. */
+      stats: () =>
+        page.evaluate(async () => {
+          for (const entry of (await window.peer.getStats()).values()) {
+            if (entry.type === 'inbound-rtp' && entry.kind === 'video') {
+              const { frameWidth, framesDecoded, framesDropped, keyFramesDecoded } = entry;
+              return { frameWidth, framesDecoded, framesDropped, keyFramesDecoded };
+            }
+          }
+          return {};
+        }),
       ended: async () => {
         await page.evaluate(() => window.ended);
         await page.close();

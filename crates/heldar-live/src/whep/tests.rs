@@ -498,6 +498,42 @@ async fn a_stream_that_becomes_unplayable_gives_way_to_the_other() {
 }
 
 #[tokio::test]
+async fn a_viewer_whose_path_is_too_narrow_gets_the_smaller_stream() {
+    let stage = Stage::new();
+    stage.sync(0, 1);
+    let sub = Bus::default();
+    let feeds = Feeds { wanted: stage.main.clone(), other: Some(sub.clone()) };
+    let (mut client, _) = Client::play(&stage, feeds).await;
+    client.frame().await;
+    let small = video(VideoCodec::H264, 640, 0);
+    let first_of_small = with_sets(&[unit(0x65, 77, 200)]);
+    let mut followers = sub.ring().followers();
+    for number in 1..1_500 {
+        // 4 Mbit/s, to a viewer that says that its path carries a quarter of that.
+        let large = picture(&stage.params, number * 10, &[unit(0x41, number as u8, 5_000)]);
+        stage.main.publish(large);
+        let mut api = client.rtc.direct_api();
+        if let Some(stream) = api.stream_rx_by_mid(client.video, None) {
+            stream.request_remb(str0m::bwe::Bitrate::mbps(1));
+        }
+        // As a camera that is pulled because somebody follows its stream.
+        if *followers.borrow_and_update() > 0 {
+            sub.publish(picture(&small, number * 10, &[unit(0x65, 77, 200)]));
+        }
+        let _elapsed = tokio::time::timeout(Duration::from_millis(10), async {
+            loop {
+                client.act().await;
+            }
+        })
+        .await;
+        if client.frames.drain(..).any(|frame| frame.units == first_of_small) {
+            return;
+        }
+    }
+    panic!("the larger stream is still sent after 15 s");
+}
+
+#[tokio::test]
 async fn sessions_are_bounded_and_end_with_the_last_handle() {
     let mut stage = Stage::new();
     let bind = SocketAddr::from(([0, 0, 0, 0], 0));
