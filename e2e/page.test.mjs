@@ -128,11 +128,39 @@ test('cameras appear with state, facts and their footage', async () => {
   assert.equal(await row('loading_bay').locator('rect.recorded').count(), gaps.gap_count + 1);
 });
 
-test('the newest footage plays by itself and goes on', async () => {
+test('the first camera is live by itself, and says how and how old', async () => {
   await page.locator('#latest[aria-pressed=true]').waitFor();
   const first = await page.evaluate(() => document.querySelector('#clock-time').textContent);
   await page.waitForFunction((before) => document.querySelector('#clock-time').textContent.slice(0, 8) > before.slice(0, 8), first);
   assert.ok((await number()) >= 0);
+  await page.locator('#screen-live', { hasText: 'Live' }).waitFor();
+  const facts = page.locator('#screen-facts', { hasText: /^(WebRTC|WebSocket|HLS) · H\.264 · 640 × 360 · (≈ )?[\d.]+ s$/ });
+  await facts.waitFor();
+  assert.match(page.url(), /#front_gate$/);
+});
+
+test('to the past and back to now, with a picture all the time', async () => {
+  await page.evaluate(() => {
+    globalThis.blanks = 0;
+    globalThis.watching = true;
+    const look = () => {
+      const video = [...document.querySelectorAll('video.front')].find((each) => each.readyState >= 2 || each.seeking);
+      if (!video?.videoWidth) globalThis.blanks += 1;
+      if (globalThis.watching) requestAnimationFrame(look);
+    };
+    look();
+  });
+  await page.keyboard.press('ArrowLeft');
+  await page.locator('#screen[data-source=footage][data-phase=ready]').waitFor();
+  assert.equal(await page.textContent('#screen-live'), '');
+  assert.equal(await page.textContent('#screen-facts'), '');
+  await pause();
+  await judgePicture('cam1');
+  await page.keyboard.press('l');
+  await page.locator('#screen[data-source=live][data-phase=ready]').waitFor();
+  await page.locator('#screen-live', { hasText: 'Live' }).waitFor();
+  await playing();
+  assert.equal(await page.evaluate(() => { globalThis.watching = false; return globalThis.blanks; }), 0);
 });
 
 test('a click on the strip goes to that instant of that camera', async () => {

@@ -19,8 +19,8 @@ enum Work {
     Cargo(&'static [&'static str]),
     /// Arguments of a cargo command that may be missing: then the step is left out, and says so.
     CargoIfInstalled(&'static [&'static str]),
-    /// Arguments of npm, run in the folder of the end-to-end tests.
-    Npm(&'static [&'static str]),
+    /// Arguments of npm, and the folder to run it in.
+    Npm(&'static str, &'static [&'static str]),
 }
 
 /// What takes a minute: house rules, formatting, warnings of the compiler and of clippy.
@@ -33,14 +33,27 @@ pub(crate) fn quick() -> Vec<Step> {
     ]
 }
 
+/// The embeddable player: checked and built before the binary that carries it.
+fn player() -> Vec<Step> {
+    let npm = |name, arguments| Step { name, work: Work::Npm(PLAYER, arguments) };
+    vec![
+        npm("player packages", NPM_CI),
+        npm("player types", &["run", "check"]),
+        npm("player lint", &["run", "lint"]),
+        npm("player unit tests", &["test"]),
+        npm("player build", &["run", "build"]),
+    ]
+}
+
 /// Everything a change must pass.
 pub(crate) fn all() -> Vec<Step> {
-    let mut steps = quick();
+    let mut steps = player();
+    steps.extend(quick());
     steps.push(Step { name: "licences and sources", work: Work::CargoIfInstalled(DENY_OFFLINE) });
     steps.push(Step { name: "tests", work: Work::Cargo(&["test", "--locked", "--workspace"]) });
     steps.push(Step { name: "binary", work: Work::Cargo(&["build", "--locked", "-p", "heldar-server"]) });
-    steps.push(Step { name: "browser packages", work: Work::Npm(&["ci", "--no-audit", "--no-fund"]) });
-    steps.push(Step { name: "end to end, in a browser", work: Work::Npm(&["test"]) });
+    steps.push(Step { name: "browser packages", work: Work::Npm(BROWSER, NPM_CI) });
+    steps.push(Step { name: "end to end, in a browser", work: Work::Npm(BROWSER, &["test"]) });
     steps
 }
 
@@ -52,6 +65,9 @@ pub(crate) fn deny() -> Vec<Step> {
     ]
 }
 
+const PLAYER: &str = "web/player";
+const BROWSER: &str = "e2e";
+const NPM_CI: &[&str] = &["ci", "--no-audit", "--no-fund"];
 const DENY_OFFLINE: &[&str] = &["deny", "--locked", "check", "licenses", "bans", "sources"];
 
 /// Runs steps until one fails, then lists how long each took.
@@ -75,7 +91,7 @@ impl Work {
         match self {
             Self::Here(check) => check(),
             Self::Cargo(arguments) => cargo(arguments),
-            Self::Npm(arguments) => npm(arguments),
+            Self::Npm(folder, arguments) => npm(folder, arguments),
             Self::CargoIfInstalled(arguments) => {
                 let command = arguments.first().copied().unwrap_or_default();
                 if cargo_has(command) {
@@ -93,12 +109,12 @@ fn cargo(arguments: &[&str]) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed ({status})", arguments.join(" "))) }
 }
 
-fn npm(arguments: &[&str]) -> Result<(), String> {
+fn npm(folder: &str, arguments: &[&str]) -> Result<(), String> {
     let root = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
     let built =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
     let mut command = Command::new("npm");
-    command.args(arguments).current_dir(root.join("e2e")).env("E2E_BINARY", built.join("debug/heldar"));
+    command.args(arguments).current_dir(root.join(folder)).env("E2E_BINARY", built.join("debug/heldar"));
     let status = command.status().map_err(|e| format!("npm: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("npm {} failed ({status})", arguments.join(" "))) }
 }

@@ -1,4 +1,5 @@
-//! The page at `/`: files that are part of the binary, or those of a folder that `HELDAR_WEB_DIR` names.
+//! The page at `/`: files that are part of the binary, or those of a folder that `HELDAR_WEB_DIR` names. The embeddable player
+//! is served with either.
 
 use std::path::{Path, PathBuf};
 
@@ -29,24 +30,32 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("stage.js", SCRIPT, include_bytes!("../web/stage.js")),
     ("time.js", SCRIPT, include_bytes!("../web/time.js")),
     ("timeline.js", SCRIPT, include_bytes!("../web/timeline.js")),
+    ("viewer.js", SCRIPT, include_bytes!("../web/viewer.js")),
     ("windows.js", SCRIPT, include_bytes!("../web/windows.js")),
     ("words.js", SCRIPT, include_bytes!("../web/words.js")),
 ];
+
+/// The embeddable player, built from `web/player`; see `build.rs` for what it is where that was not built.
+const PLAYER: (&str, &str, &[u8]) =
+    ("heldar-player.js", SCRIPT, include_bytes!(concat!(env!("OUT_DIR"), "/heldar-player.js")));
+
+fn built_in(path: &str) -> Option<StaticFile> {
+    let mut files = FILES.iter().chain(std::iter::once(&PLAYER));
+    let (_, content_type, bytes) = files.find(|(name, ..)| *name == path)?;
+    Some(StaticFile {
+        bytes: Bytes::from_static(bytes),
+        content_type: HeaderValue::from_static(content_type),
+        etag: ETag::strong(&tag(bytes))?,
+        freshness: Freshness::AskEachTime,
+    })
+}
 
 /// Files that are part of the binary.
 pub(crate) struct BuiltIn;
 
 impl Pages for BuiltIn {
     fn file<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<StaticFile>> {
-        Box::pin(async move {
-            let (_, content_type, bytes) = FILES.iter().find(|(name, ..)| *name == path)?;
-            Some(StaticFile {
-                bytes: Bytes::from_static(bytes),
-                content_type: HeaderValue::from_static(content_type),
-                etag: ETag::strong(&tag(bytes))?,
-                freshness: Freshness::AskEachTime,
-            })
-        })
+        Box::pin(async move { built_in(path) })
     }
 }
 
@@ -66,14 +75,19 @@ impl Pages for Folder {
     fn file<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Option<StaticFile>> {
         let (root, path) = (self.root.clone(), path.to_owned());
         Box::pin(async move {
+            let name = path.clone();
             let read = tokio::task::spawn_blocking(move || {
+                let path = name;
                 let root = root.canonicalize().ok()?;
                 let file = root.join(&path).canonicalize().ok()?;
                 // A link may lead out of the folder.
                 let bytes = file.starts_with(&root).then(|| std::fs::read(&file))?.ok()?;
                 Some((bytes, content_type(&path)))
             });
-            let (bytes, content_type) = read.await.ok()??;
+            let Some((bytes, content_type)) = read.await.ok()? else {
+                // Pages of others can embed the player without a copy of their own.
+                return if path == PLAYER.0 { built_in(PLAYER.0) } else { None };
+            };
             Some(StaticFile {
                 etag: ETag::strong(&tag(&bytes))?,
                 bytes: bytes.into(),
@@ -133,6 +147,10 @@ mod tests {
         check("assets", None).await;
         check("gone.css", None).await;
         check("link", None).await;
+        // The player is there, unless the folder has one.
+        assert_eq!(folder.file(PLAYER.0).await.unwrap().bytes, PLAYER.2);
+        std::fs::write(root.join(PLAYER.0), "3").unwrap();
+        check(PLAYER.0, Some((SCRIPT, "3"))).await;
     }
 
     fn text(name: &str) -> &'static str {
@@ -157,14 +175,14 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for_that_is_not_served() {
-        let served: BTreeSet<&str> = FILES.iter().map(|(name, ..)| *name).collect();
+        let served: BTreeSet<&str> = FILES.iter().chain([&PLAYER]).map(|(name, ..)| *name).collect();
         let page = text("index.html");
         let asked = between(page, "src=\"/", '"').chain(between(page, "href=\"/", '"'));
         for name in asked.filter(|name| !name.is_empty()) {
             assert!(served.contains(name), "index.html asks for {name}");
         }
         for (file, ..) in FILES.iter().filter(|(name, ..)| name.ends_with(".js")) {
-            for name in between(text(file), "from './", '\'') {
+            for name in between(text(file), "from './", '\'').chain(between(text(file), "import('/", '\'')) {
                 assert!(served.contains(name), "{file} imports {name}");
             }
         }
@@ -185,6 +203,10 @@ mod tests {
             let outside: Vec<&str> = names.filter(|rest| rest.starts_with(char::is_alphabetic)).collect();
             assert!(outside.is_empty(), "{file} names {outside:?}");
             assert!(!text(file).contains("innerHTML") && !text(file).contains("eval("), "{file}");
+        }
+        let player = std::str::from_utf8(PLAYER.2).unwrap();
+        for forbidden in ["innerHTML", "eval(", "new Function", "cssText"] {
+            assert!(!player.contains(forbidden), "the player: {forbidden}");
         }
     }
 

@@ -59,7 +59,7 @@ function choose(id) {
   show();
 }
 
-/** Another camera shows the same instant, or stays with the newest footage like the one before. */
+/** Another camera shows the same instant, or is live like the one before. */
 function select(id) {
   const { following, wall } = player;
   choose(id);
@@ -88,7 +88,7 @@ function addressed() {
   return { id: page.cameras.some((camera) => camera.id === id) ? id : '', instant: parse(at) };
 }
 
-/** Shows what the address names, else the newest footage of the first camera that is being recorded. */
+/** Shows what the address names, else the first camera that is being recorded, live. */
 function begin() {
   if (page.started || !page.cameras.length) return;
   page.started = true;

@@ -116,6 +116,17 @@ export class Player extends EventTarget {
     return this.seek(wall);
   }
 
+  /** Takes the picture away: something else is on screen. */
+  leave() {
+    this.#job.abort();
+    this.#job = new AbortController();
+    this.following = false;
+    this.#setNext(null);
+    this.phase = 'idle';
+    this.#clear();
+    this.#changed();
+  }
+
   jump(seconds) {
     if (this.#window) this.seek(this.wall + seconds * 1000, { direction: Math.sign(seconds) });
   }

@@ -1,14 +1,18 @@
-// The player as people see it: screen, clock, controls and keys. What playing means is the engine's (player.js).
+// The player as people see it: screen, clock, controls and keys. What is played is the viewer's business (viewer.js).
 
 import { attribute, find, text, toast } from './dom.js';
-import { Player } from './player.js';
 import { clock, day, fromField, span, toField, when } from './time.js';
+import { Viewer } from './viewer.js';
 
 const SPEEDS = [0.5, 1, 2, 4, 8];
+/** Phases in which there is nothing to pause. */
+const STILL = ['idle', 'empty', 'failed', 'unplayable', 'ended'];
+/** What is tried again by a click on the words. */
+const CLICKABLE = ['failed', 'ended'];
 
 /** Binds the controls to a new player and returns it. `names` and `rates` tell of a camera its name and its picture rate. */
 export function makeStage(names, rates) {
-  const player = new Player(find('video-a'), find('video-b'), rates);
+  const player = new Viewer(find('video-a'), find('video-b'), rates);
   const click = (id, act) => find(id).addEventListener('click', act);
   click('play', () => player.toggle());
   click('back', () => player.jump(-10));
@@ -21,14 +25,22 @@ export function makeStage(names, rates) {
   find('screen').addEventListener('click', (event) => {
     if (event.target instanceof HTMLVideoElement) player.toggle();
   });
-  find('notice').addEventListener('click', () => player.phase === 'failed' && player.retry());
+  find('notice').addEventListener('click', () => CLICKABLE.includes(player.phase) && player.retry());
   find('speed').addEventListener('change', (event) => player.setSpeed(Number(event.target.value)));
   bindGoTo(player);
   document.addEventListener('keydown', (event) => key(player, event));
   player.addEventListener('change', () => show(player, names));
-  player.addEventListener('time', (event) => showTime(event.detail));
+  player.addEventListener('time', (event) => {
+    showTime(event.detail);
+    showLive(player);
+  });
   player.addEventListener('skip', ({ detail: { start, end } }) => {
     toast(`Nothing was recorded from ${when(start)} to ${when(end)} (${span((end - start) / 1000)}).`);
+  });
+  player.hasLive.then((has) => {
+    if (has) return;
+    text(find('latest'), 'Latest');
+    toast('This build has no live view, because its player was not built; the newest footage is shown instead.');
   });
   return player;
 }
@@ -56,25 +68,39 @@ function fullScreen() {
 
 function show(player, names) {
   const ready = player.phase === 'ready';
-  const playing = player.playing && (ready || player.phase === 'waiting' || player.phase === 'loading');
+  const playing = player.playing && !STILL.includes(player.phase);
   find('play-icon').setAttribute('href', playing ? '#i-pause' : '#i-play');
   attribute(find('play'), 'aria-label', playing ? 'Pause' : 'Play');
   find('speed').value = String(player.speed);
+  find('speed').disabled = player.isLive;
   attribute(find('latest'), 'aria-pressed', String(player.following));
   find('sound-icon').setAttribute('href', player.muted ? '#i-muted' : '#i-sound');
   attribute(find('sound'), 'aria-pressed', String(!player.muted));
   for (const id of ['back', 'on', 'frame-back', 'frame-on', 'play']) find(id).disabled = Number.isNaN(player.wall);
   text(find('screen-camera'), player.camera ? names(player.camera) : '');
+  showLive(player);
   const notice = find('notice');
   text(notice, noticeText(player));
   find('screen').dataset.phase = player.phase;
-  notice.classList.toggle('clickable', player.phase === 'failed');
+  notice.classList.toggle('clickable', CLICKABLE.includes(player.phase));
 }
 
-function noticeText({ phase, message }) {
+/** Whether it is live, and how that comes, what it is and how old. */
+function showLive(player) {
+  text(find('screen-live'), player.isLive && player.following && player.phase === 'ready' ? 'Live' : '');
+  text(find('screen-facts'), player.description);
+}
+
+function noticeText({ phase, message, isLive }) {
   switch (phase) {
     case 'loading':
-      return 'Loading…';
+      return isLive ? message || 'Connecting…' : 'Loading…';
+    case 'stalled':
+      return message;
+    case 'offline':
+      return `${message} Trying again…`;
+    case 'ended':
+      return `${message} Click to watch again.`;
     case 'waiting':
       return 'Waiting for more footage…';
     case 'empty':

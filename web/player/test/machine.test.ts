@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Backoff } from '../src/backoff.js';
+import { Failure } from '../src/failure.js';
+import type { FailureKind } from '../src/failure.js';
+import { LiveMachine } from '../src/machine.js';
+import type { TransportName } from '../src/types.js';
+
+const WAYS: TransportName[] = ['whep', 'ws', 'hls'];
+const urls = { type: 'urls', ready: true, description: 'h264 640x360' } as const;
+const failed = (kind: FailureKind, message = 'no', code = '') => ({ type: 'failed', failure: new Failure(kind, message, code) }) as const;
+
+function machine(ways = WAYS) {
+  const made = new LiveMachine(ways, new Backoff(() => 0));
+  assert.deepEqual(made.handle({ type: 'start' }, 0), { do: 'ask' });
+  return made;
+}
+
+/** A machine that plays by its first way. */
+function playing(ways = WAYS) {
+  const made = machine(ways);
+  made.handle(urls, 0);
+  made.handle({ type: 'opened' }, 100);
+  assert.equal(made.state, 'playing');
+  return made;
+}
+
+test('ways are tried in order, each once in a round', () => {
+  const made = machine();
+  assert.deepEqual(made.handle(urls, 0), { do: 'open', transport: 'whep', patience: 3000 });
+  assert.deepEqual(made.handle(failed('unplayable', 'The camera sends H.265.', 'codec_not_playable'), 10), { do: 'open', transport: 'ws', patience: 6000 });
+  assert.deepEqual(made.handle({ type: 'late' }, 6010), { do: 'open', transport: 'hls', patience: 10_000 });
+  assert.deepEqual(made.handle(failed('unusable'), 7000), { do: 'wait', ms: 500 });
+  // What says most about it is said.
+  assert.deepEqual([made.state, made.reason], ['offline', 'The camera sends H.265.']);
+  assert.deepEqual(made.handle({ type: 'due' }, 7500), { do: 'ask' });
+  assert.equal(made.state, 'offline', 'no flicker while it is tried again');
+  assert.deepEqual(made.handle(urls, 7600), { do: 'open', transport: 'whep', patience: 3000 });
+});
+
+test('what worked is tried first again, with an address of its own', () => {
+  const made = machine();
+  made.handle(urls, 0);
+  made.handle(failed('unusable'), 10);
+  made.handle({ type: 'opened' }, 100);
+  assert.equal(made.transport, 'ws');
+  assert.deepEqual(made.handle(failed('lost', 'The connection was lost.'), 5000), { do: 'wait', ms: 500 });
+  assert.deepEqual([made.state, made.reason], ['connecting', 'The connection was lost.']);
+  assert.deepEqual(made.handle({ type: 'due' }, 5500), { do: 'ask' });
+  assert.deepEqual(made.handle(urls, 5600), { do: 'open', transport: 'ws', patience: 6000 });
+});
+
+test('a camera that is not there blames no way, and is asked for often at first', () => {
+  const made = machine();
+  const absent = { ...urls, ready: false };
+  assert.deepEqual(made.handle(absent, 0), { do: 'wait', ms: 300 });
+  assert.equal(made.state, 'connecting');
+  made.handle({ type: 'due' }, 300);
+  assert.deepEqual(made.handle(absent, 8000), { do: 'wait', ms: 2000 });
+  assert.deepEqual([made.state, made.reason], ['offline', 'The camera sends no pictures.']);
+  made.handle({ type: 'due' }, 10_000);
+  assert.deepEqual(made.handle(urls, 10_010), { do: 'open', transport: 'whep', patience: 3000 });
+});
+
+test('stalls are told and end, without a new connection', () => {
+  const made = playing();
+  assert.deepEqual(made.handle({ type: 'stalled', reason: '' }, 200), { do: 'keep' });
+  assert.deepEqual([made.state, made.transport], ['stalled', 'whep']);
+  assert.deepEqual(made.handle({ type: 'resumed' }, 300), { do: 'keep' });
+  assert.equal(made.state, 'playing');
+});
+
+test('the end of the right to watch is the end', () => {
+  const made = playing();
+  assert.deepEqual(made.handle(failed('ended', 'ended by an operator'), 200), { do: 'rest' });
+  assert.deepEqual([made.state, made.reason], ['ended', 'ended by an operator']);
+  const refused = machine();
+  assert.deepEqual(refused.handle({ type: 'refused', failure: new Failure('ended', 'forbidden') }, 0), { do: 'rest' });
+});
+
+test('a server that took leave is asked once whether it meant it', () => {
+  const leave = failed('lost', 'The server ended this live view.', 'closed_by_server');
+  const made = playing();
+  assert.deepEqual(made.handle(leave, 200), { do: 'wait', ms: 700 });
+  made.handle({ type: 'due' }, 900);
+  assert.deepEqual(made.handle(urls, 910), { do: 'rest' });
+  assert.equal(made.state, 'ended');
+  // It was restarted.
+  const restarted = playing();
+  restarted.handle(leave, 200);
+  restarted.handle({ type: 'due' }, 900);
+  assert.equal(restarted.handle({ type: 'refused', failure: new Failure('unavailable', 'away') }, 910).do, 'wait');
+  restarted.handle({ type: 'due' }, 2000);
+  assert.equal(restarted.handle(urls, 2010).do, 'open');
+  // The camera sends something else now.
+  const changed = playing();
+  changed.handle(leave, 200);
+  changed.handle({ type: 'due' }, 900);
+  assert.equal(changed.handle({ ...urls, description: 'hevc 640x360' }, 910).do, 'open');
+});
+
+test('waits grow while it fails and are short again after it has played', () => {
+  const made = playing(['ws']);
+  const again = (at: number) => {
+    made.handle({ type: 'due' }, at);
+    made.handle(urls, at);
+    made.handle({ type: 'opened' }, at);
+  };
+  assert.deepEqual(made.handle(failed('lost'), 200), { do: 'wait', ms: 500 });
+  again(1000);
+  assert.deepEqual(made.handle(failed('lost'), 1100), { do: 'wait', ms: 1000 });
+  again(3000);
+  assert.deepEqual(made.handle(failed('lost'), 20_000), { do: 'wait', ms: 500 });
+});
