@@ -3,8 +3,8 @@
 //
 //   npm run latency [-- --runs 15 --seconds 20 --recorded 0]
 //
-// Prints one line of JSON for each transport. A picture's age is counted from the moment the camera began to send it to the
-// moment at which the browser had handed it to the compositor and its number was read, so that reading is part of it.
+// Prints one line of JSON for each transport. A picture's age is counted from the moment the camera began to send it: `age_ms` to
+// the moment at which the browser handed it to its compositor, `read_ms` until its number was read, which costs some time.
 import { parseArgs } from 'node:util';
 import { join } from 'node:path';
 import { Server, freePort, launchBrowser, scratch, startCameras, until } from './support.mjs';
@@ -48,7 +48,7 @@ async function run() {
     for (let at = 0; at < runs; at += 1) warm.push(await firstPicture('warm', transport, true));
     const cold = [];
     for (let at = 0; at < Math.min(runs, 5); at += 1) cold.push(await firstPicture('cold', transport, false));
-    console.log(JSON.stringify({ transport, first_ms: summary(warm), first_cold_ms: summary(cold), age_ms: await ages(transport) }));
+    console.log(JSON.stringify({ transport, first_ms: summary(warm), first_cold_ms: summary(cold), ...(await ages(transport)) }));
   }
 }
 
@@ -64,17 +64,17 @@ async function open(camera, transport) {
       window.player = new Player(document.querySelector('#stage'), { camera, stream: 'main', transports: [transport] });
       window.seen = [];
       const canvas = new OffscreenCanvas(40, 1).getContext('2d', { willReadFrequently: true });
-      const note = (video) => {
+      const note = (video, presented) => {
         const side = video.videoWidth / 40;
         canvas.imageSmoothingQuality = 'high';
         canvas.drawImage(video, 0, side * 1.3, video.videoWidth, side * 0.4, 0, 0, 40, 1);
         const { data } = canvas.getImageData(0, 0, 40, 1);
         const number = numberOf(Array.from({ length: 40 }, (_, block) => data[4 * block]));
-        window.seen.push([performance.timeOrigin + performance.now(), number]);
+        window.seen.push([performance.timeOrigin + performance.now(), number, performance.timeOrigin + presented]);
       };
       for (const video of document.querySelectorAll('video')) {
-        const again = () => {
-          note(video);
+        const again = (_now, { presentationTime }) => {
+          note(video, presentationTime);
           video.requestVideoFrameCallback(again);
         };
         video.requestVideoFrameCallback(again);
@@ -97,10 +97,9 @@ async function firstPicture(camera, transport, isWarm) {
   const [[at]] = await page.evaluate(() => window.seen);
   await page.context().close();
   if (!isWarm) {
-    const idle = async () => (await server.get('/api/v1/live/sessions')).every((session) => session.camera_id !== camera);
-    await until(idle, 'nobody watches', 40_000);
-    await until(async () => (await server.get(`/api/v1/cameras/${camera}/liveview`)).ready === false, 'the stream is closed').catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 2500));
+    // Asking where to watch would keep the stream going.
+    const isClosed = async () => (await server.get(`/api/v1/cameras/${camera}/health`)).session === 'idle';
+    await until(isClosed, 'the stream is closed', 60_000);
   }
   return at - began;
 }
@@ -119,8 +118,17 @@ async function ages(transport) {
   const times = new Map();
   // Newest first; the numbers begin anew with the clip, so the last time before a picture was seen is the one.
   for (const { n, sent_at_us: at } of sent) times.set(n, [...(times.get(n) ?? []), at / 1000]);
-  const found = seen.map(([at, number]) => at - (times.get(number) ?? []).find((time) => time <= at)).filter(Number.isFinite);
-  return { ...summary(found), pictures: found.length, wanted: seconds * 25, told_by_player: Math.round(told) };
+  const since = ([read, number, presented]) => {
+    const sent = (times.get(number) ?? []).find((time) => time <= read);
+    return [presented - sent, read - sent];
+  };
+  const found = seen.map(since).filter(([age]) => Number.isFinite(age));
+  return {
+    age_ms: summary(found.map(([age]) => age)),
+    read_ms: summary(found.map(([, age]) => age)),
+    of_pictures: seconds * 25,
+    told_by_player_ms: Math.round(told * 1000),
+  };
 }
 
 function summary(times) {

@@ -60,6 +60,8 @@ test('a viewer that cannot play the pictures is told what the camera sends', nee
     assert.equal(code, 'codec_not_playable');
     assert.match(error, words);
   }
+  assert.equal((await liveview('reordered')).not_for_webrtc, 'b_frames');
+  assert.equal((await liveview('hevc')).not_for_webrtc, undefined);
 });
 
 test('the other stream of the camera is sent to one that cannot play the wanted one', needsAiortc, async () => {
@@ -228,10 +230,58 @@ test('what a hostile client says over a WebSocket costs nobody else a picture', 
   assert.deepEqual(texts.map(({ type }) => type), ['init']);
 });
 
+test('a request that waits for the next part ends with the right to watch', async () => {
+  const { id } = await add('Waiting', world.cameras.cameras[0].url);
+  const { hls_url: url } = await liveview(id);
+  const text = await (await fetch(url)).text();
+  const hint = /PRELOAD-HINT:TYPE=PART,URI="([^"]+)"/.exec(text)[1];
+  await fault('pcmu', 'stall', { for: 6 });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  // The part that was hinted at may be there already; the one after it is not.
+  const [, segment, part] = /^(\d+)\.(\d+)\.m4s/.exec(hint);
+  const waiting = [0, 1, 2].map((more) => fetch(new URL(hint.replace(`${segment}.${part}.`, `${segment}.${Number(part) + more}.`), url)));
+  await until(async () => (await sessions(id)).length === 1, 'the viewer is listed');
+  const at = Date.now();
+  for (const session of await sessions(id)) await world.server.call('DELETE', `/api/v1/live/sessions/${session.id}`);
+  const statuses = (await Promise.all(waiting)).map(({ status }) => status);
+  assert.ok(Date.now() - at < 2000, `${Date.now() - at} ms`);
+  assert.ok(statuses.includes(403), `${statuses}`);
+  assert.equal((await fetch(url)).status, 403);
+});
+
+test('a viewer that takes nothing is moved ahead, and gets nothing that is old after its right has ended', async () => {
+  const { id } = await add('Stuck', world.scene.cameras[0].url);
+  const { ws_url: url } = await liveview(id, 'main');
+  const { pathname, search, hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.pause();
+  socket.on('error', () => {});
+  socket.write(
+    `GET ${pathname}${search} HTTP/1.1\r\nHost: ${hostname}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+  );
+  await until(async () => (await sessions(id)).some(({ bytes_sent: sent }) => sent > 0), 'the viewer is fed');
+  await new Promise((resolve) => setTimeout(resolve, 12_000));
+  const [{ bytes_sent: sent }] = await sessions(id);
+  // This side's own buffer takes some megabytes; the server holds little beyond that.
+  await world.server.call('PATCH', `/api/v1/cameras/${id}`, { enabled: false });
+  await until(async () => (await sessions(id)).length === 0, 'it is cut off', 3000);
+  let rest = 0;
+  const closed = once(socket, 'close');
+  socket.on('data', (bytes) => (rest += bytes.length));
+  socket.resume();
+  await closed;
+  assert.ok(rest < sent + 400_000, `${rest} bytes of ${sent}`);
+});
+
 test('a token opens its own path until it expires, and nothing else', async () => {
   const [one, other] = [await liveview('plain', 'main'), await liveview('aac')];
   const asked = async (url) => (await fetch(url)).status;
   assert.equal(await asked(other.hls_url.replace(other.token, one.token)), 401);
+  // Not even where its viewer is known by the stream that both names stand for.
+  const whole = await liveview('aac', 'main');
+  assert.equal(await asked(other.hls_url), 200);
+  assert.equal(await asked(whole.hls_url.replace(whole.token, other.token)), 401);
   assert.equal(await asked(one.hls_url.replace(one.token, `${one.token.slice(0, -2)}AA`)), 401);
   const said = one.token.split('.');
   said[1] = `${Number(said[1]) + 3600}`;
@@ -260,4 +310,30 @@ test('a viewer with room for the large stream keeps it', async () => {
   assert.ok(framesDecoded > 300, `${framesDecoded} decoded, ${framesDropped} dropped`);
   await fetch(peer.resource, { method: 'DELETE' });
   await peer.ended();
+});
+
+test('a playlist goes on with new numbers after the server was started anew', async () => {
+  const { hls_url: url } = await liveview('plain', 'main');
+  const numbers = (text) => [...text.matchAll(/^(\d+)\.m4s/gm)].map(([, number]) => Number(number));
+  const before = numbers(await (await fetch(url)).text());
+  await world.server.kill();
+  await world.server.start();
+  const answer = await fetch(`${url}&_HLS_msn=${before.at(-1) + 1}&_HLS_part=0`);
+  assert.equal(answer.status, 200);
+  const after = numbers(await answer.text());
+  assert.ok(after.every((number) => number > before.at(-1)), `${before} ${after}`);
+});
+
+test('a server that stops takes leave of its viewers and waits for none', async () => {
+  const { ws_url: ws, whep_url: whep } = await liveview('plain', 'main');
+  const socket = sockets.take(ws, 20);
+  const peer = await sockets.whep(whep);
+  await until(async () => (await sessions('plain')).filter(({ bytes_sent: sent }) => sent > 0).length >= 2, 'both are fed');
+  const at = Date.now();
+  await world.server.stop();
+  const took = Date.now() - at;
+  const { closed, texts } = await socket;
+  assert.deepEqual([closed, texts.at(-1).type, texts.at(-1).reason], [1001, 'bye', 'server_stopped']);
+  await peer.ended();
+  assert.ok(took < 3000, `${took} ms`);
 });

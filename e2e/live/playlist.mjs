@@ -102,7 +102,7 @@ function judge(manifest, text, target, known) {
   }
   const listed = manifest.segments.reduce((sum, { duration }) => sum + duration, 0);
   // RFC 8216 6.2.2: no less than three target durations, once there is as much.
-  if (manifest.mediaSequence > 0) assert.ok(listed >= 18, `${listed} s`);
+  if (manifest.mediaSequence > Math.min(...known.keys())) assert.ok(listed >= 18, `${listed} s`);
   const withParts = manifest.segments.slice(-2).every(({ parts }) => parts?.length > 0);
   assert.ok(withParts, 'the newest segments list their parts');
 }

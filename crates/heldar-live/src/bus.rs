@@ -106,6 +106,11 @@ impl Bus {
         self.ring.close();
     }
 
+    /// Whether it has ended for good.
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_closed()
+    }
+
     /// Follows the stream from its newest sync sample on.
     pub fn follow(&self) -> Units {
         self.ring.follow()

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -19,6 +19,12 @@ use crate::ring::{Follower, Received, Ring};
 const LINGER: Duration = Duration::from_secs(10);
 /// The playlist goes on for so long after the last request.
 const HLS_LINGER: Duration = Duration::from_secs(30);
+
+/// Where the numbers of a playlist begin: a segment lasts longer than a second, so that none is used twice after the server was
+/// started anew.
+fn first_number() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// What the viewers of one stream share; clones share it too.
 #[derive(Clone, Debug)]
@@ -40,13 +46,14 @@ struct Shared {
 impl Feed {
     /// Of a stream's bus. Nothing is made yet.
     pub fn new(bus: Bus) -> Self {
+        let window = Window::new(first_number());
         Feed {
             shared: Arc::new(Shared {
                 bus,
                 fragments: Ring::default(),
                 is_muxing: AtomicBool::new(false),
-                window: Mutex::default(),
-                edge: watch::Sender::new(Edge::default()),
+                edge: watch::Sender::new(window.edge()),
+                window: Mutex::new(window),
                 asked: Mutex::new(None),
             }),
         }
@@ -66,12 +73,19 @@ impl Feed {
 
     /// Keeps the live playlist going, and tells how far it is whenever that changes. To be called on a runtime.
     pub fn hls(&self) -> watch::Receiver<Edge> {
-        let mut asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_running = asked.replace(Instant::now()).is_some();
-        drop(asked);
-        if !is_running {
-            let follower = self.fragments();
-            tokio::spawn(self.shared.clone().keep_window(follower));
+        let is_kept = self.shared.asked().replace(Instant::now()).is_some();
+        if !is_kept {
+            let feed = self.clone();
+            tokio::spawn(async move {
+                let keeping = Keeping(&feed.shared);
+                feed.shared.keep_window(feed.fragments()).await;
+                let is_wanted = feed.shared.is_asked_for();
+                drop(keeping);
+                // One may have asked while it ended.
+                if is_wanted && !feed.shared.bus.is_closed() {
+                    drop(feed.hls());
+                }
+            });
         }
         self.shared.edge.subscribe()
     }
@@ -87,13 +101,29 @@ impl Shared {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_asked_for(&self) -> bool {
+        self.asked().is_some_and(|at| at + HLS_LINGER > Instant::now())
+    }
+
     fn start_muxing(self: Arc<Self>) {
         if !self.is_muxing.swap(true, Ordering::AcqRel) {
-            tokio::spawn(self.mux());
+            tokio::spawn(async move {
+                let muxing = Muxing(&self);
+                self.mux().await;
+                drop(muxing);
+                // One may have come while it ended.
+                if *self.fragments.followers().borrow() > 0 && !self.bus.is_closed() {
+                    self.start_muxing();
+                }
+            });
         }
     }
 
-    async fn mux(self: Arc<Self>) {
+    async fn mux(&self) {
         let mut units = self.bus.follow();
         let tracks = self.bus.tracks();
         let mut followers = self.fragments.followers();
@@ -101,7 +131,7 @@ impl Shared {
         loop {
             let received = tokio::select! {
                 received = units.recv() => received,
-                () = deserted(&mut followers) => break,
+                () = deserted(&mut followers) => return,
             };
             match received {
                 Received::Piece(unit) => {
@@ -126,45 +156,59 @@ impl Shared {
                 }
             }
         }
-        // Whoever comes later begins anew.
-        self.fragments.interrupt();
-        self.is_muxing.store(false, Ordering::Release);
-        if *self.fragments.followers().borrow() > 0 {
-            self.start_muxing();
-        }
     }
 
-    async fn keep_window(self: Arc<Self>, mut fragments: Follower<Arc<Fragment>>) {
+    async fn keep_window(&self, mut fragments: Follower<Arc<Fragment>>) {
         self.window().interrupt();
         loop {
             let received = tokio::select! {
                 received = fragments.recv() => received,
-                () = self.forgotten() => break,
+                () = self.forgotten() => return,
             };
             match received {
                 Received::Piece(fragment) => self.window().push(fragment),
                 Received::Lagged(_) | Received::Interrupted => self.window().interrupt(),
-                Received::Closed => break,
+                Received::Closed => return,
             }
-            let edge = self.window().edge();
-            self.edge.send_if_modified(|known| std::mem::replace(known, edge) != edge);
+            self.tell_edge();
         }
     }
 
-    /// Resolves when nobody has asked for the playlist for a while, and notes that it is not made any more.
+    fn tell_edge(&self) {
+        let edge = self.window().edge();
+        self.edge.send_if_modified(|known| std::mem::replace(known, edge) != edge);
+    }
+
+    /// Resolves when nobody has asked for the playlist for a while.
     async fn forgotten(&self) {
         loop {
-            let due = {
-                let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(due) = asked.map(|at| at + HLS_LINGER) else { return };
-                if due <= Instant::now() {
-                    *asked = None;
-                    return;
-                }
-                due
+            let asked = *self.asked();
+            let Some(due) = asked.map(|at| at + HLS_LINGER).filter(|due| *due > Instant::now()) else {
+                return;
             };
             sleep_until(due).await;
         }
+    }
+}
+
+/// Fragments are being made. Whoever comes when that has ended, in whatever way, begins anew.
+struct Muxing<'a>(&'a Shared);
+
+impl Drop for Muxing<'_> {
+    fn drop(&mut self) {
+        self.0.fragments.interrupt();
+        self.0.is_muxing.store(false, Ordering::Release);
+    }
+}
+
+/// The playlist is being kept. What nobody asks for is let go.
+struct Keeping<'a>(&'a Shared);
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        *self.0.asked() = None;
+        self.0.window().clear();
+        self.0.tell_edge();
     }
 }
 

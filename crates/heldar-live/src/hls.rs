@@ -28,6 +28,10 @@ const PART_AT_MOST: Micros = Micros::from_millis(500);
 const LISTED: Micros = Micros::from_secs(24);
 /// What can still be fetched after it was listed last (RFC 8216 6.2.2).
 const KEPT: Micros = Micros::from_secs(36);
+/// A camera that sends no picture for so long has paused.
+const PAUSE: Micros = Micros::from_secs(2);
+/// So many intervals are looked at before the length of parts is announced.
+const INTERVALS: usize = 5;
 /// Parts are listed for so long (second edition, 6.2.2).
 const PARTS_LISTED: Micros = Micros::from_secs(18);
 
@@ -71,7 +75,7 @@ struct Growing {
 }
 
 /// The live window of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
     inits: VecDeque<(u64, Arc<Init>)>,
     segments: VecDeque<Segment>,
@@ -80,6 +84,8 @@ pub struct Window {
     last: Option<Arc<Fragment>>,
     next_segment: u64,
     next_init: u64,
+    /// Intervals of the first pictures; the announced length of parts comes of them.
+    intervals: Vec<Micros>,
     part_target: Option<Micros>,
     /// Segments with a discontinuity that are listed no more.
     discontinuities: u64,
@@ -96,18 +102,38 @@ pub enum Missing {
 }
 
 impl Window {
+    /// A window whose segments and init segments are numbered from `first` on. Players keep asking for what they know after
+    /// the server was started anew, so that no number is to be used twice.
+    pub fn new(first: u64) -> Self {
+        Window {
+            inits: VecDeque::new(),
+            segments: VecDeque::new(),
+            growing: None,
+            last: None,
+            next_segment: first,
+            next_init: first,
+            intervals: Vec::new(),
+            part_target: None,
+            discontinuities: 0,
+            broken: false,
+        }
+    }
+
     /// Takes the next fragment.
     pub fn push(&mut self, fragment: Arc<Fragment>) {
         if let Some(last) = self.last.take() {
             let follows = Arc::ptr_eq(&last.init, &fragment.init);
             let measured = fragment.decode_time - last.decode_time;
-            let duration =
-                if follows && !self.broken && measured > Micros::ZERO { measured } else { last.duration };
+            // A picture that stands for long was not meant to: the camera paused.
+            let paused = measured > Micros(self.part_target().0 * 2).max(PAUSE).min(LONGEST);
+            let goes_on = follows && measured > Micros::ZERO && !paused;
+            let duration = if goes_on { measured } else { last.duration.min(LONGEST) };
             self.append(last, duration);
-            if !follows {
+            if goes_on {
+                self.end_before(&fragment);
+            } else {
                 self.break_off();
             }
-            self.cut_before(&fragment);
         }
         self.last = Some(fragment);
     }
@@ -115,10 +141,18 @@ impl Window {
     /// What follows has nothing to do with what came before.
     pub fn interrupt(&mut self) {
         if let Some(last) = self.last.take() {
-            let duration = last.duration;
+            let duration = last.duration.min(LONGEST);
             self.append(last, duration);
         }
         self.break_off();
+    }
+
+    /// Nobody asks any more: nothing is held, and what comes later continues the numbers.
+    pub fn clear(&mut self) {
+        self.interrupt();
+        let left = self.segments.drain(..).filter(|segment| segment.discontinuity).count();
+        self.discontinuities += left as u64;
+        self.inits.clear();
     }
 
     fn break_off(&mut self) {
@@ -127,47 +161,96 @@ impl Window {
         self.broken = true;
     }
 
-    /// Ends the segment before a picture where it should, and the part before one that would make it too long.
-    fn cut_before(&mut self, next: &Fragment) {
-        let Some(segment) = self.segments.back().filter(|segment| segment.number == self.next_segment) else {
-            return;
-        };
-        let so_far = segment.duration() + self.growing.as_ref().map_or(Micros::ZERO, |part| part.duration);
-        let target = self.part_target.unwrap_or(PART_AT_LEAST);
-        let first = segment.parts.first().map(|part| part.independent);
-        let first = first.or_else(|| Some(self.growing.as_ref()?.fragments.first()?.sync));
-        let begins_well = first.unwrap_or(true);
-        if (next.sync && (so_far >= SHORTEST || !begins_well)) || so_far + next.duration > LONGEST {
-            self.end_part();
-            self.end_segment();
-        } else if self.growing.as_ref().is_some_and(|part| part.duration + next.duration > target + SLACK) {
-            self.end_part();
-        }
-    }
-
+    /// Puts a picture where it belongs, now that it is known how long it lasts: at the end of the part and the segment, or
+    /// behind them where it would make them too long. A part that has no room for another ends at once.
     fn append(&mut self, fragment: Arc<Fragment>, duration: Micros) {
-        self.part_target.get_or_insert_with(|| part_target(fragment.duration));
+        self.make_room(duration);
         if self.segments.back().is_none_or(|segment| segment.number != self.next_segment) {
-            let known = self.inits.back().filter(|(_, init)| Arc::ptr_eq(init, &fragment.init));
-            let init = known.map(|(number, _)| *number).unwrap_or_else(|| {
-                let number = self.next_init;
-                self.inits.push_back((number, fragment.init.clone()));
-                self.next_init += 1;
-                number
-            });
-            let discontinuity = std::mem::take(&mut self.broken) && !self.segments.is_empty();
-            self.segments.push_back(Segment {
-                number: self.next_segment,
-                init,
-                begins: fragment.captured_at,
-                parts: Vec::new(),
-                discontinuity,
-            });
+            self.begin_segment(&fragment);
         }
         let part =
             self.growing.get_or_insert_with(|| Growing { fragments: Vec::new(), duration: Micros::ZERO });
         part.duration += duration;
         part.fragments.push(fragment);
+        let length = part.duration;
+        let target = self.learn_target(duration, length);
+        if target.is_some_and(|target| length + duration > with_slack(target)) {
+            self.end_part();
+        }
+    }
+
+    /// Ends the part, or the segment, that has no room for a picture of this length.
+    fn make_room(&mut self, duration: Micros) {
+        let Some(so_far) = self.open_length() else { return };
+        if so_far + duration > LONGEST {
+            self.end_part();
+            self.end_segment();
+        } else if let (Some(part), Some(target)) = (&self.growing, self.part_target)
+            && part.duration + duration > with_slack(target)
+        {
+            self.end_part();
+        }
+    }
+
+    /// Ends the segment before a picture where the next should begin with it.
+    fn end_before(&mut self, next: &Fragment) {
+        let Some(so_far) = self.open_length() else { return };
+        let first =
+            self.segments.back().and_then(|segment| segment.parts.first()).map(|part| part.independent);
+        let first = first.or_else(|| Some(self.growing.as_ref()?.fragments.first()?.sync));
+        let begins_well = first.unwrap_or(true);
+        if next.sync && (so_far >= SHORTEST || !begins_well) {
+            self.end_part();
+            self.end_segment();
+        }
+    }
+
+    /// Length of the open segment, if there is anything in it.
+    fn open_length(&self) -> Option<Micros> {
+        let segment = self.segments.back().filter(|segment| segment.number == self.next_segment)?;
+        let growing = self.growing.as_ref().map(|part| part.duration);
+        if growing.is_none() && segment.parts.is_empty() {
+            return None;
+        }
+        Some(segment.duration() + growing.unwrap_or(Micros::ZERO))
+    }
+
+    /// The announced length of parts, from the interval of pictures as it was measured; what a stream says of itself may be
+    /// wrong. It is never changed afterwards.
+    fn learn_target(&mut self, interval: Micros, part: Micros) -> Option<Micros> {
+        if self.part_target.is_none() {
+            self.intervals.push(interval);
+            if self.intervals.len() >= INTERVALS || part >= PART_AT_LEAST {
+                self.intervals.sort_unstable();
+                let usual = self.intervals.get(self.intervals.len() / 2).copied().unwrap_or(interval);
+                self.part_target = Some(part_target(usual));
+                self.intervals = Vec::new();
+            }
+        }
+        self.part_target
+    }
+
+    fn begin_segment(&mut self, fragment: &Arc<Fragment>) {
+        let known = self.inits.back().filter(|(_, init)| Arc::ptr_eq(init, &fragment.init));
+        let init = known.map(|(number, _)| *number).unwrap_or_else(|| {
+            let number = self.next_init;
+            self.inits.push_back((number, fragment.init.clone()));
+            self.next_init += 1;
+            number
+        });
+        let discontinuity = std::mem::take(&mut self.broken) && !self.is_first();
+        self.segments.push_back(Segment {
+            number: self.next_segment,
+            init,
+            begins: fragment.captured_at,
+            parts: Vec::new(),
+            discontinuity,
+        });
+    }
+
+    /// Whether nothing was ever listed.
+    fn is_first(&self) -> bool {
+        self.segments.is_empty() && self.part_target.is_none()
     }
 
     fn end_part(&mut self) {
@@ -258,7 +341,7 @@ impl Window {
                     let _ok = writeln!(
                         text,
                         "#EXT-X-PART:DURATION={},URI=\"{}.{number}.m4s{query}\"{independent}",
-                        seconds(part.duration),
+                        seconds(part.duration.min(self.part_target())),
                         segment.number,
                     );
                 }
@@ -327,7 +410,8 @@ impl Window {
     /// # Errors
     /// [`Missing`]; a part that the segment ended without is gone.
     pub fn part(&self, number: u64, part: usize) -> Result<Vec<Bytes>, Missing> {
-        let segment = self.find(number)?;
+        // Of a segment that has not begun the first part alone can be waited for.
+        let segment = self.find(number).map_err(|why| if part == 0 { why } else { Missing::Gone })?;
         match segment.parts.get(part) {
             Some(part) => Ok(part.fragments.clone()),
             None if number == self.next_segment && part == segment.parts.len() => Err(Missing::Expected),
@@ -341,8 +425,11 @@ impl Window {
     }
 }
 
-/// Rounding of capture times: a part is not ended for that.
-const SLACK: Micros = Micros(500);
+/// How long a part may really be: pictures shake by some milliseconds around their interval, and a part of one picture less
+/// would be too short (second edition, 4.4.4.9). What is announced never exceeds the target.
+fn with_slack(target: Micros) -> Micros {
+    target + Micros(target.0 / 10)
+}
 
 /// The smallest multiple of the picture interval that is long enough, but no more than a part may last; pictures that come
 /// more slowly than that are parts of their own.
@@ -417,7 +504,7 @@ mod tests {
 
     #[test]
     fn a_playlist_of_segments_parts_and_a_hint() {
-        let (mut window, init) = (Window::default(), init());
+        let (mut window, init) = (Window::new(0), init());
         // The last picture waits for the next one.
         fill(&mut window, &init, 0, 2640, 40, 50);
         assert_eq!(window.edge(), Edge { segment: 1, parts: 3 });
@@ -444,7 +531,7 @@ mod tests {
 
     #[test]
     fn no_segment_is_longer_than_the_target_and_none_changes_once_listed() {
-        let (mut window, init) = (Window::default(), init());
+        let (mut window, init) = (Window::new(0), init());
         // Seven seconds between sync samples.
         fill(&mut window, &init, 0, 21_100, 100, 70);
         let text = window.playlist("");
@@ -456,9 +543,92 @@ mod tests {
         assert_eq!(durations, [6.0, 1.0, 6.0, 1.0, 6.0, 1.0]);
     }
 
+    /// Announced durations of parts, in milliseconds, but for the last of each segment.
+    fn parts(text: &str) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let Some(rest) = line.strip_prefix("#EXT-X-PART:DURATION=") else { continue };
+            let is_last = lines.peek().is_some_and(|next| !next.starts_with("#EXT-X-PART:"));
+            let seconds: f64 = rest.split(',').next().unwrap().parse().unwrap();
+            if !is_last {
+                found.push((seconds * 1000.0).round() as u64);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn pictures_that_shake_make_parts_that_keep_the_target() {
+        let (mut window, init) = (Window::new(0), init());
+        for number in 0..300i64 {
+            let shaken = number * 40 + (number * 7919 % 17) - 8;
+            window.push(fragment(&init, shaken.max(0), number % 50 == 0, 40));
+        }
+        let text = window.playlist("");
+        let (target, parts) = (window.part_target().0 as u64 / 1000, parts(&text));
+        assert!(parts.len() > 30 && (200..=240).contains(&target), "{text}");
+        assert!(
+            parts.iter().all(|part| *part <= target && *part * 100 >= target * 85),
+            "{target}: {parts:?}"
+        );
+    }
+
+    #[test]
+    fn the_measured_interval_counts_and_not_what_a_stream_says_of_itself() {
+        let (mut window, init) = (Window::new(0), init());
+        for number in 0..30 {
+            // Two pictures a second from a camera that announces 25.
+            window.push(fragment(&init, number * 500, number % 4 == 0, 40));
+        }
+        assert_eq!(window.part_target(), Micros::from_millis(500));
+        assert!(parts(&window.playlist("")).iter().all(|part| *part == 500));
+    }
+
+    #[test]
+    fn a_pause_makes_no_long_picture() {
+        let (mut window, init) = (Window::new(0), init());
+        fill(&mut window, &init, 0, 3000, 40, 50);
+        fill(&mut window, &init, 12_000, 16_000, 40, 50);
+        let text = window.playlist("");
+        let longest =
+            text.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.strip_suffix(',')?.parse().ok());
+        assert!(longest.fold(0.0, f64::max) <= 6.0, "{text}");
+        assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_let_go_and_numbers_go_on() {
+        let (mut window, init) = (Window::new(1000), init());
+        fill(&mut window, &init, 0, 10_100, 40, 50);
+        let edge = window.edge();
+        assert!(edge.segment > 1000 && window.has_segment());
+        window.clear();
+        assert!(!window.has_segment() && window.init(1000).is_none());
+        assert_eq!(window.segment(1001), Err(Missing::Gone));
+        fill(&mut window, &init, 60_000, 63_000, 40, 50);
+        let text = window.playlist("");
+        assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", edge.segment + 1)), "{text}");
+        assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
+        assert!(window.init(1001).is_some());
+    }
+
+    #[test]
+    fn only_what_comes_next_is_worth_waiting_for() {
+        let (mut window, init) = (Window::new(0), init());
+        fill(&mut window, &init, 0, 2000, 40, 50);
+        window.interrupt();
+        let next = window.edge().segment;
+        assert_eq!(
+            (window.part(next, 0), window.part(next, 7)),
+            (Err(Missing::Expected), Err(Missing::Gone))
+        );
+        assert_eq!(window.part(next + 1, 0), Err(Missing::Gone));
+    }
+
     #[test]
     fn lost_sessions_and_new_parameters_are_discontinuities() {
-        let (mut window, first) = (Window::default(), init());
+        let (mut window, first) = (Window::new(0), init());
         fill(&mut window, &first, 0, 4000, 40, 50);
         window.interrupt();
         assert!(!window.playlist("").contains("PRELOAD-HINT"));

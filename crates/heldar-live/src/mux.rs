@@ -81,6 +81,9 @@ pub struct Mux {
     video: Option<Video>,
     sound: Option<Sound>,
     init: Option<(Made, Arc<Init>)>,
+    /// Capture time of media time 0, and where the last picture ends.
+    origin: Option<WallTime>,
+    end: Micros,
     sequence: u32,
 }
 
@@ -137,15 +140,13 @@ impl Mux {
     pub fn interrupt(&mut self) {
         self.video = None;
         if let Some(sound) = &mut self.sound {
-            sound.waiting.clear();
-            sound.next = None;
-            sound.brought_to = None;
+            sound.begin_anew();
         }
     }
 
     /// Sound waits for the next picture.
     fn hear(&mut self, unit: &AccessUnit, tracks: &Tracks) {
-        let Some(origin) = self.origin() else { return };
+        let Some(origin) = self.origin else { return };
         self.follow_sound(tracks);
         let Some(sound) = self.sound.as_mut().filter(|sound| sound.params.same_sample_entry(&unit.params))
         else {
@@ -197,17 +198,28 @@ impl Mux {
         video.last = Some(decoded_at);
         let interval = video.interval;
         self.follow_sound(tracks);
+        let origin = self.origin_for(decoded_at, !goes_on);
         if let Some(sound) = &mut self.sound {
-            let origin = self.init.as_ref().map_or(decoded_at, |(_, init)| init.origin);
             sound.fill(decoded_at, origin);
         }
-        let init = self.init_for(&unit.params, params, decoded_at)?;
+        let init = self.init_for(&unit.params, params, origin)?;
         let fragment = self.lay_out(init, unit, decoded_at, interval)?;
+        self.end = fragment.decode_time + interval;
         Ok(Some(fragment))
     }
 
-    fn origin(&self) -> Option<WallTime> {
-        self.init.as_ref().map(|(_, init)| init.origin)
+    /// Capture time of media time 0. It moves where the clock was set back between two sessions: media time goes on where
+    /// it ended, and viewers are told of the new origin.
+    fn origin_for(&mut self, at: WallTime, is_first: bool) -> WallTime {
+        let origin = *self.origin.get_or_insert(at);
+        if is_first && at - origin < self.end {
+            self.origin = Some(at - self.end);
+            if let Some(sound) = &mut self.sound {
+                sound.begin_anew();
+            }
+            return at - self.end;
+        }
+        origin
     }
 
     /// The init segment in force; a new one where the tracks are not what it says. Media time never goes back.
@@ -215,10 +227,11 @@ impl Mux {
         &mut self,
         params: &Arc<TrackParams>,
         video: &VideoParams,
-        at: WallTime,
+        origin: WallTime,
     ) -> Result<Arc<Init>, heldar_bmff::Error> {
         let sound = self.sound.as_ref().filter(|sound| !sound.given_up);
         if let Some((made, init)) = &self.init
+            && init.origin == origin
             && made.video.same_sample_entry(params)
             && match (&made.audio, sound) {
                 (Some(audio), Some(sound)) => audio.same_sample_entry(&sound.params),
@@ -235,7 +248,7 @@ impl Mux {
             codec_string: codecs.into_iter().flatten().collect::<Vec<_>>().join(","),
             width: video.width,
             height: video.height,
-            origin: self.origin().unwrap_or(at),
+            origin,
             audio: audio.map(|audio| audio.codec.as_str()),
         });
         let made = Made { video: params.clone(), audio: sound.map(|sound| sound.params.clone()) };
@@ -309,6 +322,13 @@ impl Sound {
         Some((i64::from(*sample_rate), i64::from(*frame_samples).max(1)))
     }
 
+    /// What follows has nothing to do with what came before.
+    fn begin_anew(&mut self) {
+        self.waiting.clear();
+        self.next = None;
+        self.brought_to = None;
+    }
+
     /// Puts a frame behind the one before, unless its own time lies more than half a frame elsewhere.
     fn place(&mut self, since_origin: Micros, payload: Bytes) {
         let Some((rate, frame)) = self.audio() else { return };
@@ -368,4 +388,35 @@ impl Sound {
 
 fn size_of(payload: &Bytes) -> Result<u32, heldar_bmff::Error> {
     u32::try_from(payload.len()).map_err(|_| heldar_bmff::Error::TooLarge("sample"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::picture;
+
+    #[test]
+    fn media_time_goes_on_where_the_clock_was_set_back_between_sessions() {
+        let (mut mux, tracks) = (Mux::default(), Tracks::default());
+        let push = |mux: &mut Mux, ms, sync| mux.push(&picture(ms, sync, 9), &tracks).unwrap().unwrap();
+        for number in 0..50 {
+            push(&mut mux, number * 40, number == 0);
+        }
+        let last = push(&mut mux, 2000, false);
+        mux.interrupt();
+        // A pause on the same clock is a pause in media time.
+        let paused = push(&mut mux, 9000, true);
+        assert_eq!(paused.decode_time - last.decode_time, Micros::from_secs(7));
+        assert!(Arc::ptr_eq(&paused.init, &last.init));
+        mux.interrupt();
+        let hour = 3_600_000;
+        let back = push(&mut mux, 10_000 - hour, true);
+        assert_eq!(back.decode_time - paused.decode_time, Micros::from_millis(40));
+        // Viewers are told what media time 0 stands for now.
+        assert_eq!(back.init.origin + back.decode_time, back.captured_at);
+        assert_ne!(back.init.origin, paused.init.origin);
+        let next = push(&mut mux, 10_040 - hour, false);
+        assert_eq!(next.decode_time - back.decode_time, Micros::from_millis(40));
+        assert!(Arc::ptr_eq(&next.init, &back.init));
+    }
 }

@@ -66,6 +66,8 @@ struct Held<P> {
     held_bytes: usize,
     closed: bool,
     newest: Option<WallTime>,
+    /// The source was lost and nothing has come since.
+    is_interrupted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +118,7 @@ impl<P: Piece> Ring<P> {
                     held_bytes: 0,
                     closed: false,
                     newest: None,
+                    is_interrupted: false,
                 }),
                 wake: Notify::new(),
                 followers: watch::Sender::new(0),
@@ -178,6 +181,11 @@ impl<P: Piece> Ring<P> {
         self.shared.missed.load(Ordering::Relaxed)
     }
 
+    /// Whether the stream has ended for good.
+    pub fn is_closed(&self) -> bool {
+        self.held().closed
+    }
+
     /// Bytes held now.
     pub fn held_bytes(&self) -> usize {
         let held = self.held();
@@ -201,7 +209,10 @@ impl<P: Piece> Held<P> {
     }
 
     fn push(&mut self, piece: P, followed: bool) {
-        self.newest = self.newest.max(Some(piece.captured_at()));
+        // The clock may have been set back between two sessions.
+        let is_first = std::mem::take(&mut self.is_interrupted);
+        let before = if is_first { None } else { self.newest };
+        self.newest = before.max(Some(piece.captured_at()));
         if piece.is_start() {
             self.start = Some(self.end());
             self.tail_bytes += std::mem::take(&mut self.held_bytes);
@@ -222,6 +233,7 @@ impl<P: Piece> Held<P> {
 
     fn interrupt(&mut self, followed: bool) {
         self.let_go();
+        self.is_interrupted = true;
         self.slots.push_back(Slot::Break);
         self.trim(followed);
     }
@@ -235,7 +247,8 @@ impl<P: Piece> Held<P> {
     /// Drops what nobody is to get any more.
     fn trim(&mut self, followed: bool) {
         let keep_from = self.start.unwrap_or_else(|| self.end());
-        let is_old = |piece: &P| self.newest.is_none_or(|newest| newest - piece.captured_at() > TAIL_TIME);
+        let is_old =
+            |piece: &P| self.newest.is_none_or(|newest| (newest - piece.captured_at()).abs() > TAIL_TIME);
         let mut drop = 0;
         let mut bytes = self.tail_bytes;
         for slot in self.slots.iter().take(usize::try_from(keep_from - self.first).unwrap_or(usize::MAX)) {

@@ -253,6 +253,11 @@ impl Seat {
 pub struct CutWatch(watch::Receiver<Option<Cut>>);
 
 impl CutWatch {
+    /// Why the viewer is cut off, if it is.
+    pub fn cut(&self) -> Option<Cut> {
+        *self.0.borrow()
+    }
+
     /// Resolves when the viewer is cut off.
     pub async fn is_cut(&mut self) -> Cut {
         resolve(&mut self.0).await

@@ -159,8 +159,8 @@ export class LiveView {
       return;
     }
     if (signal.aborted) return;
-    const { ready, codec = '', width = 0, height = 0 } = this.#urls;
-    this.#handle({ type: 'urls', ready, description: `${codec} ${width}x${height}` });
+    const { ready, codec = '', width = 0, height = 0, not_for_webrtc: unfit } = this.#urls;
+    this.#handle({ type: 'urls', ready, description: `${codec} ${width}x${height}`, unfit: unfit ? ['whep'] : [] });
   }
 
   #open(name: TransportName, patience: number, signal: AbortSignal): void {

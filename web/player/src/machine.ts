@@ -11,7 +11,7 @@ import type { PlayerState, TransportName } from './types.js';
 export type Event =
   | { type: 'start' }
   /** The answer to `ask`. */
-  | { type: 'urls'; ready: boolean; description: string }
+  | { type: 'urls'; ready: boolean; description: string; unfit?: readonly TransportName[] }
   | { type: 'refused'; failure: Failure }
   /** The first picture of a transport is there. */
   | { type: 'opened' }
@@ -62,6 +62,8 @@ export class LiveMachine {
   /** Since when there has been no camera. */
   #absentSince = NaN;
   #description = '';
+  /** Ways that do not carry these pictures: the last to be tried, for the server may have others. */
+  #unfit: readonly TransportName[] = [];
   /** The server took leave without a reason, of pictures of this description. */
   #dismissed: string | null = null;
 
@@ -81,6 +83,7 @@ export class LiveMachine {
       case 'due':
         return this.#ask();
       case 'urls':
+        this.#unfit = event.unfit ?? [];
         return this.#urls(event.ready, event.description, now);
       case 'refused':
         this.#dismissed = null;
@@ -131,7 +134,8 @@ export class LiveMachine {
   /** The next way of this round. */
   #open(): Action {
     const left = this.#order.filter((each) => !this.#failed.has(each));
-    const transport = this.#proven && left.includes(this.#proven) ? this.#proven : left[0];
+    const fit = left.filter((each) => !this.#unfit.includes(each));
+    const transport = this.#proven && fit.includes(this.#proven) ? this.#proven : (fit[0] ?? left[0]);
     if (!transport) return this.#roundOver();
     this.transport = transport;
     return { do: 'open', transport, patience: PATIENCE[transport] };

@@ -26,6 +26,8 @@ export interface LiveUrls {
   width?: number;
   height?: number;
   ice_servers: RTCIceServer[];
+  /** Why WebRTC cannot carry these pictures, such as `b_frames`. */
+  not_for_webrtc?: string;
 }
 
 /** Answer of `POST /api/v1/cameras/{id}/playback/sessions`. */

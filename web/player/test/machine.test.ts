@@ -38,6 +38,13 @@ test('ways are tried in order, each once in a round', () => {
   assert.deepEqual(made.handle(urls, 7600), { do: 'open', transport: 'whep', patience: 3000 });
 });
 
+test('a way that does not carry these pictures is the last to be tried', () => {
+  const made = machine();
+  assert.deepEqual(made.handle({ ...urls, unfit: ['whep'] }, 0), { do: 'open', transport: 'ws', patience: 6000 });
+  assert.deepEqual(made.handle(failed('unusable'), 10), { do: 'open', transport: 'hls', patience: 10_000 });
+  assert.deepEqual(made.handle(failed('unusable'), 20), { do: 'open', transport: 'whep', patience: 3000 });
+});
+
 test('what worked is tried first again, with an address of its own', () => {
   const made = machine();
   made.handle(urls, 0);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -57,6 +57,11 @@ impl BindError {
     }
 }
 
+/// What the kernel holds of a connection's answers at most (auth-system.md 14).
+const SEND_BUFFER_BYTES: u32 = 256 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 /// Bound sockets that do not accept yet.
 #[derive(Debug)]
 pub struct Listeners(Vec<TcpListener>);
@@ -72,9 +77,7 @@ impl Listeners {
         }
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let listener =
-                TcpListener::bind(address).await.map_err(|error| BindError::new(*address, error))?;
-            listeners.push(listener);
+            listeners.push(listen(*address).map_err(|error| BindError::new(*address, error))?);
         }
         Ok(Listeners(listeners))
     }
@@ -94,6 +97,17 @@ impl Listeners {
         })
         .await
     }
+}
+
+/// A socket whose connections hold little that was not sent yet: a viewer that takes nothing is noticed soon, and one that
+/// is cut off gets little more.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Linux doubles what it is given (socket(7)).
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES / 2)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` is ready, then gives running answers [`Limits::grace`] and cuts what is left.

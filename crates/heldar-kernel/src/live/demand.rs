@@ -76,6 +76,10 @@ async fn close(kernel: &Kernel, stream: &StreamId) -> Result<(), StoreError> {
     let camera = kernel.store.camera(&heldar_base::Scope::All, &stream.camera).await?;
     let stays = camera.is_some_and(|camera| kernel.watching.wants(&camera, stream.kind));
     kernel.ingest.set_live(stream, stays);
+    // Somebody may have come meanwhile, to whom it was no news.
+    if kernel.watching.demand.wants(stream) {
+        kernel.ingest.set_live(stream, true);
+    }
     Ok(())
 }
 

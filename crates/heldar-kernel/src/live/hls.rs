@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heldar_base::{Micros, MonoTime, StreamId};
-use heldar_live::{Cut, Seat};
+use heldar_live::{Cut, CutWatch, Seat};
+
+use super::name::LiveName;
 
 /// A viewer whose requests lie further apart has gone (media.md 11.2).
 const APART: Micros = Micros::from_secs(30);
@@ -13,6 +15,8 @@ const APART: Micros = Micros::from_secs(30);
 /// What tells one viewer from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HlsKey {
+    /// The name that a token opens.
+    pub name: LiveName,
     /// What is fetched.
     pub stream: StreamId,
     /// From where.
@@ -66,21 +70,25 @@ impl HlsViewers {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this viewer has been here lately.
-    pub fn knows(&self, key: &HlsKey) -> bool {
-        self.present().contains_key(key)
+    /// Whether this viewer has been here lately, under this very name.
+    pub fn knows(&self, name: &LiveName, address: IpAddr, token: &str) -> bool {
+        self.present().keys().any(|key| key.name == *name && key.address == address && key.token == token)
     }
 
-    /// A viewer asks; `admit` takes one in that is new.
+    /// A viewer asks; `admit` takes one in that is new. What comes back tells when it is cut off while it waits.
     ///
     /// # Errors
     /// It was cut off.
-    pub fn asks(&self, key: HlsKey, now: MonoTime, admit: impl FnOnce() -> Seat) -> Result<(), Cut> {
+    pub fn asks(&self, key: HlsKey, now: MonoTime, admit: impl FnOnce() -> Seat) -> Result<CutWatch, Cut> {
         let mut present = self.present();
         let entry =
             present.entry(key).or_insert_with(|| Present { place: Place::Watches(admit()), last: now });
         entry.last = now;
-        entry.place.leave_if_cut()
+        entry.place.leave_if_cut()?;
+        match &entry.place {
+            Place::Watches(seat) => Ok(seat.watch_cut()),
+            Place::CutOff(why) => Err(*why),
+        }
     }
 
     /// So many bytes are on their way to a viewer; `shows` when there are pictures among them.

@@ -30,6 +30,11 @@ pub(super) struct Match {
 }
 
 impl Match {
+    /// The sections that are used.
+    pub(super) fn sections(&self) -> impl Iterator<Item = usize> {
+        [Some(self.video), self.sound.as_ref().map(|(at, _)| *at)].into_iter().flatten()
+    }
+
     /// The payload type for a codec.
     pub(super) fn picture(&self, codec: VideoCodec) -> Option<&Payload> {
         self.pictures.iter().find(|(known, _)| *known == codec).map(|(_, payload)| payload)
@@ -130,8 +135,7 @@ pub(super) struct Local {
 /// Writes the answer.
 pub(super) fn write(offer: &Offer, agreed: &Match, local: &Local) -> String {
     let mut out = String::with_capacity(4096);
-    let used =
-        |index: usize| index == agreed.video || agreed.sound.as_ref().is_some_and(|(at, _)| *at == index);
+    let used = |index: usize| agreed.sections().any(|at| at == index);
     line(&mut out, format_args!("v=0\r\no=- {} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0", local.session >> 2));
     let mids = offer
         .sections

@@ -5,6 +5,7 @@
 //! datagram reaches a panic; a session holds less than 1 MiB of its own.
 
 mod answer;
+mod backlog;
 mod judge;
 mod offer;
 mod outbox;
@@ -110,7 +111,7 @@ pub enum OfferError {
         /// Such as `hevc` or `h264 with B-frames`.
         sends: String,
     },
-    /// There are as many sessions as may be, or the machine cannot open another now.
+    /// There are as many sessions as may be, all with a viewer, or the machine cannot open another now.
     #[error("there are too many sessions")]
     Busy,
 }
@@ -197,6 +198,10 @@ impl WebRtc {
             .ok_or_else(|| OfferError::Malformed("it asks for no pictures".to_owned()))?;
         let chosen = Chosen::of(&offer.sections[video], feeds)?;
         let agreed = chosen.agree(&offer, video);
+        if agreed.sections().any(|at| !offer.sections[at].muxes_rtcp) {
+            let reason = "a=rtcp-mux is missing: RTP and RTCP come on one port here";
+            return Err(OfferError::Malformed(reason.to_owned()));
+        }
         let has_sound = chosen.carries_opus() && agreed.sound.is_some();
         let now = Instant::now();
         let server = &self.server;

@@ -52,6 +52,8 @@ pub(super) struct Section {
     pub(super) mid: Option<String>,
     /// Whether the viewer takes media here.
     pub(super) receives: bool,
+    /// Whether RTCP may come on the port of RTP (RFC 5761 5.1.1).
+    pub(super) muxes_rtcp: bool,
     pub(super) payloads: Vec<Payload>,
     /// Header extensions: number and URI.
     pub(super) extensions: Vec<(u8, String)>,
@@ -115,7 +117,18 @@ impl Offer {
             }
         }
         offer.sections.iter_mut().for_each(Section::settle);
+        if offer.has_twins() {
+            return Err(malformed("two sections have the same a=mid"));
+        }
         Ok(offer)
+    }
+
+    /// Whether a name stands for two sections (RFC 5888 4).
+    fn has_twins(&self) -> bool {
+        let mut names: Vec<&str> =
+            self.sections.iter().filter_map(|section| section.mid.as_deref()).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     fn attribute(&mut self, line: &str) {
@@ -200,6 +213,7 @@ impl Section {
             }
             // A section with port 0 that only exists in the bundle is not left out (RFC 9143 6).
             ("bundle-only", _) => self.is_off = false,
+            ("rtcp-mux", _) => self.muxes_rtcp = true,
             ("recvonly" | "sendrecv", _) => self.receives = true,
             ("sendonly" | "inactive", _) => self.receives = false,
             ("rtpmap", value) => {
@@ -363,7 +377,7 @@ pub(super) mod tests {
         assert_eq!(numbers, [(96, Some(97)), (102, Some(103)), (104, None), (105, None), (116, Some(117))]);
         assert_eq!(video.payloads[1].feedback.len(), 5);
         assert_eq!(video.payloads[1].parameter("Profile-Level-Id"), Some("42001f"));
-        assert_eq!(video.extensions.len(), 3);
+        assert_eq!((video.extensions.len(), video.muxes_rtcp), (3, true));
         assert_eq!(offer.transport(video).setup.as_deref(), Some("actpass"));
     }
 
@@ -399,6 +413,7 @@ pub(super) mod tests {
             "v=0\nm=video 9 X",
             "v=0\nm=vi\u{e4} 9 X 96",
             long_mid,
+            "v=0\nm=video 9 X 96\na=mid:0\nm=audio 0 X 0\na=mid:0\n",
             &many,
             &"v=0\n".repeat(20_000),
         ] {

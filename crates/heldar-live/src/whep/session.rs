@@ -15,17 +15,21 @@ use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::{Event, IceConnectionState, Input, Output};
 use tokio::sync::{mpsc, oneshot};
 
+use super::backlog::{Backlog, Lateness};
 use super::judge::{Change, Judge};
 use super::outbox::{Outbox, Packet};
 use super::peer::{self, Peer};
 use super::socket::{Batch, Route, Sent, Socket};
+use super::stun;
 use super::table::{Mail, Place, Ticket};
 use super::timeline::Timeline;
 use crate::bus::{Bus, Units};
 use crate::ring::Received;
 use crate::viewers::{Cut, Seat};
 
-/// A viewer that has not connected within this is gone.
+/// A viewer that was not heard from within this never comes.
+const HEAR_WITHIN: Duration = Duration::from_secs(10);
+/// One that was heard from must be connected within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// Longest group of pictures that is sent again at once.
 const MAX_REPLAY: Micros = Micros::from_secs(3);
@@ -33,9 +37,7 @@ const MAX_REPLAY: Micros = Micros::from_secs(3);
 const MAX_REPLAY_BYTES: usize = 2 << 20;
 /// Requests for a sync sample are answered once in so long.
 const REPLAY_EVERY: Duration = Duration::from_secs(1);
-/// A viewer further behind is moved ahead.
-const MAX_BEHIND: Micros = Micros::from_secs(1);
-/// As is one for whom the socket was full so often in a row.
+/// A viewer for whom the socket was full so often in a row is moved ahead.
 const MAX_BLOCKED: u32 = 3;
 /// A stream that is to be changed to must bring a sync sample within this.
 const CHANGE_WITHIN: Duration = Duration::from_secs(20);
@@ -49,7 +51,7 @@ enum End {
     Left,
     /// It never connected.
     NeverCame,
-    /// It was ended by its name.
+    /// It was ended by its name, or gave way to another.
     Ended,
     /// It was cut off.
     Cut(Cut),
@@ -104,6 +106,7 @@ pub(super) struct Session {
     params: Option<Arc<TrackParams>>,
     timeline: Option<Timeline>,
     outbox: Outbox,
+    backlog: Backlog,
     judge: Judge,
     opened: Instant,
     is_connected: bool,
@@ -189,6 +192,7 @@ impl Session {
             params: None,
             timeline: None,
             outbox: Outbox::new(now),
+            backlog: Backlog::default(),
             judge: Judge::new(now),
             opened: now,
             is_connected: false,
@@ -222,7 +226,7 @@ impl Session {
         self.consider_change(now)?;
         let mut due = self.outbox.due(now).map_or(machine_due, |due| due.min(machine_due));
         if !self.is_connected {
-            due = due.min(self.opened + CONNECT_WITHIN);
+            due = due.min(self.comes_until());
         }
         if let Some(next) = &self.next {
             due = due.min(next.until);
@@ -241,8 +245,13 @@ impl Session {
     }
 
     fn check_patience(&self) -> Result<(), End> {
-        let is_late = !self.is_connected && self.opened.elapsed() >= CONNECT_WITHIN;
+        let is_late = !self.is_connected && self.comes_until() <= Instant::now();
         if is_late { Err(End::NeverCame) } else { Ok(()) }
+    }
+
+    /// Until when the viewer must connect, as far as it has come.
+    fn comes_until(&self) -> Instant {
+        self.opened + if self.place.is_heard() { CONNECT_WITHIN } else { HEAR_WITHIN }
     }
 
     /// Takes all out of the machine and lets its time go on; tells when it must be looked at again.
@@ -318,14 +327,16 @@ impl Session {
     }
 
     /// Gives the machine a datagram. One from an address that is not known as the viewer's must prove, by its password,
-    /// to be from the viewer.
+    /// to be from the viewer. So must each binding request that names this session, by which the viewer has its address
+    /// back from whoever claimed it since.
     fn take_datagram(&mut self, at: Instant, route: Route, bytes: &[u8]) {
         let (Ok(contents), Some(destination)) = (DatagramRecv::try_from(bytes), self.path.told(route)) else {
             return;
         };
         let receive = Receive { proto: Protocol::Udp, source: route.remote, destination, contents };
         let input = Input::Receive(at, receive);
-        if !self.place.knows(route.remote) {
+        let is_claim = stun::addressee(bytes) == Some(self.place.ufrag());
+        if is_claim || !self.place.knows(route.remote) {
             if !self.peer.rtc.accepts(&input) {
                 return;
             }
@@ -357,11 +368,13 @@ impl Session {
                 None => break,
             }
         }
-        let is_behind = !self.outbox.is_empty() && self.units.behind() > MAX_BEHIND;
-        if is_behind || self.path.blocked >= MAX_BLOCKED {
-            self.catch_up(now)?;
+        let behind = (!self.outbox.is_empty()).then(|| self.units.behind());
+        match self.backlog.note(now, behind) {
+            _ if self.path.blocked >= MAX_BLOCKED => self.catch_up(now),
+            Lateness::TooLate => self.catch_up(now),
+            Lateness::Late => self.units.skip().map_or(Ok(()), |missed| self.move_ahead(missed, now)),
+            Lateness::InTime => Ok(()),
         }
-        Ok(())
     }
 
     fn write(&mut self, packet: Packet, now: Instant) {
@@ -381,7 +394,11 @@ impl Session {
                 self.seat.skipped(missed);
                 self.replay(now)?;
             }
-            Received::Interrupted => {}
+            Received::Interrupted => {
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.interrupt();
+                }
+            }
             Received::Closed => return Err(End::Over),
         }
         Ok(())
@@ -435,6 +452,7 @@ impl Session {
     /// left out: the next sync sample is near.
     fn replay(&mut self, now: Instant) -> Result<(), End> {
         self.outbox.clear();
+        self.backlog.clear();
         self.units = self.bus.follow();
         let pictures = drain(&mut self.units)?;
         let Some(newest) = pictures.last() else { return Ok(()) };
@@ -470,18 +488,21 @@ impl Session {
     /// The path is too slow: what waits is left out, up to the newest sync sample or the next.
     fn catch_up(&mut self, now: Instant) -> Result<(), End> {
         self.path.blocked = 0;
-        let left = self.outbox.clear();
-        match self.units.skip() {
-            Some(missed) => {
-                self.seat.skipped(missed + left);
-                self.replay(now)
-            }
-            None => {
-                self.seat.skipped(left.max(1));
-                self.units.await_start();
-                Ok(())
-            }
+        if let Some(missed) = self.units.skip() {
+            return self.move_ahead(missed, now);
         }
+        let left = self.outbox.clear();
+        self.backlog.clear();
+        self.seat.skipped(left.max(1));
+        self.units.await_start();
+        Ok(())
+    }
+
+    /// Goes on at the newest sync sample, so many units further on.
+    fn move_ahead(&mut self, missed: u64, now: Instant) -> Result<(), End> {
+        let left = self.outbox.clear();
+        self.seat.skipped(missed + left);
+        self.replay(now)
     }
 
     /// Changes over to the camera's other stream, or back, when the path asks for it.

@@ -2,7 +2,7 @@
 //!
 //! Owns: the bounded table. Invariants: a session is found by the name it was given until it ends or is ended; an address
 //! belongs to the session that proved last, by a password, that its viewer is there. Never: waits; a session whose mailbox
-//! is full loses the datagram.
+//! is full loses the datagram. When the table is full, the oldest session whose viewer was never heard from gives way.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -41,8 +41,12 @@ pub(super) enum Mail {
 struct Entry {
     number: u64,
     etag: String,
+    /// Its ICE user name.
+    ufrag: String,
     /// The viewer's ICE user name.
     viewer: String,
+    /// Whether the viewer has proved to be there.
+    is_heard: bool,
     mailbox: mpsc::Sender<Mail>,
     /// Ends the session when dropped.
     _life: oneshot::Sender<()>,
@@ -94,19 +98,26 @@ impl Table {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a session in; `None` if there are too many.
+    /// Takes a session in; `None` if there are too many whose viewers are there.
     pub(super) fn open(&self, names: Names) -> Option<Ticket> {
         let (mailbox, mail) = mpsc::channel(MAILBOX);
         let (life, is_over) = oneshot::channel();
         let mut inner = self.inner();
-        if inner.ufrags.len() >= self.most {
+        if inner.ufrags.len() >= self.most && !inner.make_room() {
             return None;
         }
         let number = inner.next_number;
         inner.next_number += 1;
         inner.ufrags.insert(names.ufrag.clone(), mailbox.clone());
-        let entry =
-            Entry { number, etag: names.etag, viewer: names.viewer, mailbox: mailbox.clone(), _life: life };
+        let entry = Entry {
+            number,
+            etag: names.etag,
+            ufrag: names.ufrag.clone(),
+            viewer: names.viewer,
+            is_heard: false,
+            mailbox: mailbox.clone(),
+            _life: life,
+        };
         inner.resources.insert(names.resource.clone(), entry);
         drop(inner);
         let (table, resource, ufrag) = (self.clone(), names.resource, names.ufrag);
@@ -176,14 +187,30 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The ICE user name of its session.
+    pub(super) fn ufrag(&self) -> &str {
+        &self.ufrag
+    }
+
     /// Whether an address is known as the viewer's.
     pub(super) fn knows(&self, remote: SocketAddr) -> bool {
         self.remotes.contains(&remote)
     }
 
-    /// The viewer has proved to be at an address.
+    /// Whether the viewer has ever proved to be there.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.remotes.is_empty()
+    }
+
+    /// The viewer has proved to be at an address, be it known or another session's meanwhile.
     pub(super) fn learn(&mut self, remote: SocketAddr) {
         let mut inner = self.table.inner();
+        if let Some(entry) =
+            inner.resources.get_mut(&self.resource).filter(|entry| entry.number == self.number)
+        {
+            entry.is_heard = true;
+        }
+        self.remotes.retain(|known| *known != remote);
         if self.remotes.len() == MAX_REMOTES {
             let oldest = self.remotes.remove(0);
             inner.forget(oldest, self.number);
@@ -202,6 +229,16 @@ impl Place {
 }
 
 impl Inner {
+    /// Ends the oldest session whose viewer was never heard from; tells whether there was one.
+    fn make_room(&mut self) -> bool {
+        let silent = self.resources.iter().filter(|(_, entry)| !entry.is_heard);
+        let oldest = silent.min_by_key(|(_, entry)| entry.number).map(|(resource, _)| resource.clone());
+        let Some(entry) = oldest.and_then(|resource| self.resources.remove(&resource)) else { return false };
+        // It counts no more, though its task takes a moment to end.
+        self.ufrags.remove(&entry.ufrag);
+        true
+    }
+
     fn forget(&mut self, remote: SocketAddr, number: u64) {
         if self.remotes.get(&remote).is_some_and(|(owner, _)| *owner == number) {
             self.remotes.remove(&remote);
@@ -250,7 +287,6 @@ mod tests {
     fn datagrams_find_their_session() {
         let table = Table::new(2);
         let (mut a, mut b) = (table.open(names("a")).unwrap(), table.open(names("b")).unwrap());
-        assert!(table.open(names("c")).is_none());
         let now = Instant::now();
         table.deliver(now, from(1), &request("ub"));
         table.deliver(now, from(1), &[22; 40]);
@@ -268,6 +304,40 @@ mod tests {
         drop(a);
         table.deliver(now, from(1), &[22; 40]);
         assert_eq!((table.len(), table.inner().remotes.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_that_was_never_heard_from_gives_way() {
+        let table = Table::new(2);
+        let (mut a, mut b) = (table.open(names("a")).unwrap(), table.open(names("b")).unwrap());
+        a.place.learn(from(1).remote);
+        let mut c = table.open(names("c")).unwrap();
+        assert!(table.find("ra").is_some() && table.find("rb").is_none() && b.is_over.try_recv().is_err());
+        table.deliver(Instant::now(), from(2), &request("ub"));
+        assert!(!is_mail(&mut b));
+        c.place.learn(from(3).remote);
+        assert!(table.open(names("d")).is_none());
+        // What is left of one that gave way takes nothing with it.
+        drop(b);
+        assert_eq!(table.len(), 2);
+        drop(c);
+        assert!(table.open(names("d")).is_some());
+    }
+
+    #[test]
+    fn who_proves_it_again_has_its_address_back() {
+        let table = Table::new(2);
+        let (mut a, mut b) = (table.open(names("a")).unwrap(), table.open(names("b")).unwrap());
+        for place in [&mut a.place, &mut b.place] {
+            place.learn(from(1).remote);
+        }
+        a.place.learn(from(1).remote);
+        table.deliver(Instant::now(), from(1), &[22; 40]);
+        assert!(is_mail(&mut a) && !is_mail(&mut b));
+        drop(b);
+        table.deliver(Instant::now(), from(1), &[22; 40]);
+        assert!(is_mail(&mut a));
+        assert_eq!((a.place.remotes.len(), table.inner().remotes.len()), (1, 1));
     }
 
     #[test]

@@ -295,14 +295,40 @@ async fn a_long_group_is_not_played_again() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_delivered_at_once_arrives_whole() {
+    let stage = Stage::new();
+    stage.sync(0, 1);
+    let (mut client, _) = Client::play(&stage, stage.feeds()).await;
+    let first = client.frame().await.ticks;
+    // Two seconds of 1.7 Mbit/s in one go, twice.
+    for group in 0..2 {
+        let sent: Vec<(i64, Vec<Vec<u8>>)> = (1..=50)
+            .map(|number| {
+                let (ms, mark) = (group * 2_000 + number * 40, number as u8);
+                let units =
+                    if number == 1 { vec![unit(0x65, mark, 80_000)] } else { vec![unit(0x41, mark, 7_000)] };
+                stage.main.publish(picture(&stage.params, ms, &units));
+                (ms * 90, if number == 1 { with_sets(&units) } else { units })
+            })
+            .collect();
+        for (ticks, units) in sent {
+            let frame = client.frame().await;
+            assert_eq!(frame.ticks - first, ticks);
+            assert!(frame.units == units, "another picture comes at {ticks}");
+        }
+    }
+    assert_eq!(stage.viewers.list()[0].dropped, 0);
+}
+
+#[tokio::test]
 async fn a_viewer_too_far_behind_is_moved_to_the_newest_sync_sample() {
     let stage = Stage::new();
     stage.sync(0, 1);
     let (mut client, _) = Client::play(&stage, stage.feeds()).await;
     let first = client.frame().await.ticks;
-    // More than may go at once, two seconds of it, before the session can do anything.
+    // More than is held for one who is behind, before the session can do anything.
     for number in 1..50 {
-        stage.main.publish(picture(&stage.params, number * 40, &[unit(0x41, number as u8, 60_000)]));
+        stage.main.publish(picture(&stage.params, number * 40, &[unit(0x41, number as u8, 120_000)]));
     }
     let units = with_sets(&stage.sync(2_000, 9));
     let frame = loop {
@@ -326,6 +352,14 @@ async fn a_reconnect_of_the_camera_is_only_a_gap() {
     let units = stage.sync(6_000, 3);
     let frame = client.frame().await;
     assert_eq!((frame.units, frame.ticks - first), (with_sets(&units), 540_000));
+    // The clock is set back by an hour between two sessions of the camera.
+    stage.main.interrupt();
+    for number in 1..4 {
+        let ms = -3_600_000 + number * 40;
+        let units = if number == 1 { with_sets(&stage.sync(ms, 4)) } else { stage.delta(ms, 5) };
+        let frame = client.frame().await;
+        assert_eq!((frame.units, frame.ticks - first), (units, 540_000 + number * 3600));
+    }
     stage.main.close();
     client.closed().await;
     stage.until(|stage| stage.web.sessions() == 0).await;
@@ -356,6 +390,29 @@ async fn a_request_for_a_sync_sample_is_answered_from_memory() {
     let live = stage.delta(80, 3);
     let frame = client.frame().await;
     assert_eq!((frame.units, frame.ticks), (live, last + 3600));
+}
+
+#[tokio::test]
+async fn a_viewer_whose_address_was_claimed_by_another_session_is_heard_again() {
+    let stage = Stage::new();
+    stage.sync(0, 1);
+    let (mut client, _) = Client::play(&stage, stage.feeds()).await;
+    client.frame().await;
+    let text = || "thief".to_owned();
+    let names = Names { resource: text(), etag: text(), ufrag: text(), viewer: text() };
+    let mut thief = stage.web.server.table.open(names).unwrap();
+    thief.place.learn(client.socket.local_addr().unwrap());
+    // Its requests are lost until it proves anew that it is there, as viewers do every few seconds.
+    let asks = async {
+        loop {
+            let mut writer = client.rtc.writer(client.video).unwrap();
+            writer.request_keyframe(None, KeyframeRequestKind::Pli).unwrap();
+            if tokio::time::timeout(Duration::from_millis(200), client.frame()).await.is_ok() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(2 * PATIENCE, asks).await.expect("it is heard");
 }
 
 #[tokio::test]
@@ -542,9 +599,14 @@ async fn sessions_are_bounded_and_end_with_the_last_handle() {
     let answer = stage.answer(BROWSER, stage.feeds()).unwrap();
     let port = stage.web.local_addr().port();
     assert!(answer.sdp.contains(&format!(" 127.0.0.1 {port} typ host")), "{}", answer.sdp);
+    // A viewer that was never heard from gives way, one that is there does not.
+    let (mut client, _) = Client::play(&stage, stage.feeds()).await;
+    assert!(!stage.web.end(&answer.resource));
+    client.frame().await;
+    stage.until(|stage| stage.notes.closed.load(Ordering::SeqCst) == 1).await;
     assert_eq!(stage.answer(BROWSER, stage.feeds()), Err(OfferError::Busy));
     stage.web = WebRtc::bind(WebRtcConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
-    stage.until(|stage| stage.viewers.list().is_empty()).await;
+    stage.until(|stage| stage.notes.closed.load(Ordering::SeqCst) == 2).await;
 }
 
 #[tokio::test]
@@ -566,6 +628,9 @@ async fn offers_that_lack_something_are_refused() {
         BROWSER.replace("00:01", "zz"),
         BROWSER.replace("a=ice-pwd", "a=nothing"),
         BROWSER.replace("actpass", "holdconn"),
+        BROWSER.replace("a=rtcp-mux", "a=nothing"),
+        BROWSER.replacen("a=rtcp-mux", "a=nothing", 1),
+        BROWSER.replace("a=mid:0", "a=mid:1"),
         BROWSER.replace("m=video", "m=movie"),
         BROWSER.replace("a=recvonly", "a=sendonly"),
         "v=0\r\n".to_owned(),

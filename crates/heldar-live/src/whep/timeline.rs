@@ -1,4 +1,5 @@
-//! RTP times of a session: from times of capture, without a jump when the camera reconnects or the stream changes.
+//! RTP times of a session: from times of capture, without a step back when the camera reconnects, its clock or ours is set
+//! back meanwhile, or the stream changes.
 //!
 //! Owns: the relation of capture time, RTP time and this machine's clock in one session, and how a replayed group of
 //! pictures is squeezed in time. Never: reads a clock. Invariant: RTP times of a track rise strictly.
@@ -19,6 +20,11 @@ const SPACING: i64 = 180;
 const ROOM: i64 = 2_700;
 /// Sound whose time differs from the sum of its frames by less is taken as evenly spaced, as decoders expect it.
 const SOUND_SLACK: i64 = 480;
+/// Between the last of what was sent and the first picture after a clock that was set back.
+const STEP: Micros = Micros::from_millis(40);
+/// No stream lags behind another of its camera, or what is sent again behind the newest, by more. Such a step back tells of
+/// a clock that was set back even where the interruption was leapt over.
+const MAX_LAG: Micros = Micros::from_secs(5);
 /// Times of this machine lie so far before the pictures' arrival that none is ever in the future.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -29,6 +35,8 @@ pub(super) struct Timeline {
     anchor: Instant,
     last_picture: Option<i64>,
     next_sound: Option<i64>,
+    /// The source was lost and no picture has come since.
+    is_interrupted: bool,
 }
 
 impl Timeline {
@@ -39,6 +47,25 @@ impl Timeline {
             anchor: now.checked_sub(MARGIN).unwrap_or(now),
             last_picture: None,
             next_sound: None,
+            is_interrupted: false,
+        }
+    }
+
+    /// The source was lost: before it comes again its clock may be set back.
+    pub(super) fn interrupt(&mut self) {
+        self.is_interrupted = true;
+    }
+
+    /// Lets a picture follow all that was sent if the clock was set back before it was captured. What comes after it goes
+    /// on from there, sound too.
+    fn settle(&mut self, captured_at: WallTime) {
+        let is_new = std::mem::take(&mut self.is_interrupted);
+        let Some(last) = self.last_picture else { return };
+        let picture = Micros::from_ticks(last, VIDEO_RATE);
+        let is_set_back = is_new && self.ticks(captured_at, VIDEO_RATE) <= last;
+        if is_set_back || picture - (captured_at - self.origin + LEAD) > MAX_LAG {
+            let sound = self.next_sound.map_or(picture, |next| Micros::from_ticks(next, SOUND_RATE));
+            self.origin = captured_at + LEAD - (picture.max(sound) + STEP);
         }
     }
 
@@ -48,6 +75,7 @@ impl Timeline {
 
     /// RTP time of the next picture.
     pub(super) fn picture(&mut self, captured_at: WallTime) -> i64 {
+        self.settle(captured_at);
         let ticks = self.ticks(captured_at, VIDEO_RATE);
         let ticks = self.last_picture.map_or(ticks, |last| ticks.max(last + 1));
         self.last_picture = Some(ticks);
@@ -58,6 +86,7 @@ impl Timeline {
     /// through in no time, and the newest is shown when it should be.
     pub(super) fn squeezed(&mut self, count: usize, newest: WallTime) -> impl Iterator<Item = i64> + use<> {
         let count = i64::try_from(count).unwrap_or(i64::MAX).max(1);
+        self.settle(newest);
         let (end, step) = squeeze(count, self.ticks(newest, VIDEO_RATE), self.last_picture);
         self.last_picture = Some(end);
         (1 - count..=0).map(move |back| end + back * step)
@@ -167,13 +196,57 @@ mod tests {
         assert_eq!(timeline.sound_instant(sound, later), timeline.picture_instant(ticks, later));
     }
 
+    #[test]
+    fn after_a_clock_that_was_set_back_all_goes_on() {
+        for set_back in [100, 30_000, 3_600_000] {
+            let start = Instant::now();
+            let later = start + Duration::from_secs(60);
+            let mut timeline = Timeline::new(at(0), start);
+            let (picture, sound) = (timeline.picture(at(0)), timeline.sound(at(0), 960));
+            timeline.interrupt();
+            // 40 ms after the end of the sound, which went further than the pictures.
+            let first = timeline.picture(at(-set_back));
+            assert_eq!(first - picture, 5400);
+            assert_eq!(timeline.picture(at(40 - set_back)) - first, 3600);
+            let next = timeline.sound(at(-set_back), 960);
+            assert_eq!(next - sound, 2880);
+            assert_eq!(timeline.sound(at(20 - set_back), 960) - next, 960);
+            let instant = timeline.picture_instant(first, later);
+            assert_eq!(instant - timeline.picture_instant(picture, later), Duration::from_millis(60));
+            assert_eq!(timeline.sound_instant(next, later), instant);
+        }
+    }
+
+    #[test]
+    fn a_group_after_a_clock_that_was_set_back_goes_on() {
+        let mut timeline = Timeline::new(at(0), Instant::now());
+        let first = timeline.picture(at(0));
+        // Even when nobody told of the interruption.
+        let times: Vec<i64> = timeline.squeezed(3, at(-10_000)).collect();
+        assert_eq!(times, [first + 3240, first + 3420, first + 3600]);
+        assert_eq!(timeline.picture(at(-9_960)) - first, 7200);
+    }
+
+    #[test]
+    fn an_interruption_without_a_step_back_is_only_a_gap() {
+        let mut timeline = Timeline::new(at(0), Instant::now());
+        let first = timeline.picture(at(0));
+        timeline.interrupt();
+        assert_eq!(timeline.picture(at(5_000)) - first, 450_000);
+        // It is over with its first picture.
+        assert_eq!(timeline.picture(at(4_900)) - first, 450_001);
+    }
+
     proptest! {
         #[test]
-        fn times_rise_whatever_comes(steps in prop::collection::vec((any::<bool>(), 1usize..200, -5_000i64..5_000), 1..40)) {
+        fn times_rise_whatever_comes(steps in prop::collection::vec((any::<bool>(), 1usize..200, prop_oneof![-5_000i64..5_000, -9_000_000i64..9_000_000]), 1..40)) {
             let mut timeline = Timeline::new(at(0), Instant::now());
             let (mut last, mut ms) = (i64::MIN, 0);
             for (is_group, count, step) in steps {
                 ms += step;
+                if count % 3 == 0 {
+                    timeline.interrupt();
+                }
                 let times = if is_group {
                     timeline.squeezed(count, at(ms)).collect()
                 } else {

@@ -91,6 +91,10 @@ struct LiveUrls {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     height: Option<u32>,
+    /// Why WebRTC cannot carry these pictures, once known: `b_frames` come in an order that it does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    not_for_webrtc: Option<&'static str>,
     /// ICE servers for WebRTC.
     #[schema(value_type = Vec<Object>)]
     ice_servers: Value,
@@ -126,6 +130,7 @@ async fn entry(
         codec: video.map(|video| video.codec.as_str()),
         width: video.map(|video| video.width),
         height: video.map(|video| video.height),
+        not_for_webrtc: video.filter(|video| video.reorder_depth > 0).map(|_| "b_frames"),
         ice_servers: ice_servers(&kernel),
     }))
 }

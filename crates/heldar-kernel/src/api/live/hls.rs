@@ -1,5 +1,9 @@
 //! LL-HLS: the live playlist, its segments and parts, and the list of both streams.
 
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
@@ -7,12 +11,15 @@ use bytes::Bytes;
 use heldar_base::{Capability, Clock as _, Micros, StreamKind};
 use heldar_http::{Access, ApiError, Camera, Client, Code, Doc, Path, Query, RouteTable};
 use heldar_live::hls::{Edge, Missing, TARGET_DURATION};
-use heldar_live::{Feed, Transport};
+use heldar_live::{Cut, CutWatch, Feed, Transport};
+
+use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
+use url::form_urlencoded::byte_serialize;
 use utoipa::IntoParams;
 
-use super::{FIRST_PICTURE, Ticket, admit, described, find, name_in, playable, still_runs, take_in, view};
+use super::{Ticket, admit, described, find, name_in, playable, still_runs, take_in, view};
 use crate::api::Api;
 use crate::api::requester::Requester;
 use crate::kernel::Kernel;
@@ -23,6 +30,8 @@ const MP4: HeaderValue = HeaderValue::from_static("video/mp4");
 const NEVER: HeaderValue = HeaderValue::from_static("no-store");
 /// Parts and segments never change; they are gone within a minute.
 const SHORTLY: HeaderValue = HeaderValue::from_static("private, max-age=60");
+/// How long the list of both streams waits for the one that was not asked for.
+const OTHER_PICTURE: Duration = Duration::from_secs(5);
 /// A request is kept waiting no longer than three target durations (media.md 11.3).
 const LONGEST_WAIT: Micros = Micros(TARGET_DURATION.0 * 3);
 
@@ -112,16 +121,11 @@ async fn file(
 ) -> Result<Response, ApiError> {
     let name = name_in(&path)?;
     let file = File::parse(&file).ok_or_else(|| ApiError::not_found("file of a live playlist"))?;
-    let key =
-        |stream| HlsKey { stream, address: client.address, token: ticket.token.clone().unwrap_or_default() };
+    let token = ticket.token.clone().unwrap_or_default();
     let camera = find(&kernel, &who.caller, &id).await?;
     let view = view(&kernel, &camera, name.kind)?;
     // What a token has opened goes on when its time is over.
-    let is_known = [Some(&view.stream), view.other.as_ref().map(|(stream, _)| stream)]
-        .into_iter()
-        .flatten()
-        .any(|stream| kernel.watching.hls.knows(&key(stream.clone())));
-    if !is_known {
+    if !kernel.watching.hls.knows(&name, client.address, &token) {
         admit(&kernel, &who.caller, &client, &name, &ticket)?;
     }
     let request = Request { kernel: &kernel, ticket: &ticket };
@@ -130,35 +134,60 @@ async fn file(
     }
     let (stream, feed) =
         playable(&kernel, view, |tracks| tracks.video().is_some_and(|v| ticket.plays(v.codec))).await?;
-    let key = key(stream.clone());
+    let key = HlsKey { name, stream: stream.clone(), address: client.address, token };
     let seat = || take_in(&kernel, &who, &client, &stream, Transport::Hls);
-    kernel
-        .watching
-        .hls
-        .asks(key.clone(), kernel.clock.mono(), seat)
-        .map_err(|_cut| ApiError::new(Code::Forbidden, "this live view was ended"))?;
+    let mut cut = kernel.watching.hls.asks(key.clone(), kernel.clock.mono(), seat).map_err(ended)?;
     still_runs(&kernel, &stream)?;
-    let (bytes, content_type, cache) = match file {
-        File::Live | File::Master => (vec![request.playlist(&feed, blocking).await?.into()], PLAYLIST, NEVER),
-        File::Init(number) => {
-            drop(feed.hls());
-            let init = feed.window().init(number);
-            (vec![init.ok_or_else(gone)?], MP4, SHORTLY)
-        }
-        File::Segment(number) => (wait_for(&feed, |feed| feed.window().segment(number)).await?, MP4, SHORTLY),
-        File::Part(number, part) => {
-            (wait_for(&feed, |feed| feed.window().part(number, part)).await?, MP4, SHORTLY)
-        }
+    let found = async {
+        Ok::<_, ApiError>(match file {
+            File::Live | File::Master => {
+                (vec![request.playlist(&feed, blocking).await?.into()], PLAYLIST, NEVER)
+            }
+            File::Init(number) => {
+                drop(feed.hls());
+                let init = feed.window().init(number);
+                (vec![init.ok_or_else(gone)?], MP4, SHORTLY)
+            }
+            File::Segment(number) => {
+                (wait_for(&feed, |feed| feed.window().segment(number)).await?, MP4, SHORTLY)
+            }
+            File::Part(number, part) => {
+                (wait_for(&feed, |feed| feed.window().part(number, part)).await?, MP4, SHORTLY)
+            }
+        })
+    };
+    let (bytes, content_type, cache) = tokio::select! {
+        biased;
+        why = cut.is_cut() => return Err(ended(why)),
+        found = found => found?,
     };
     let audio = feed.window().newest_init().and_then(|init| init.audio);
     kernel.watching.hls.audio(&key, audio);
     let shows = matches!(file, File::Segment(_) | File::Part(..));
     kernel.watching.hls.sent(&key, bytes.iter().map(Bytes::len).sum(), shows);
-    Ok(answer(bytes.concat(), content_type, cache))
+    let length = bytes.iter().map(|piece| piece.len() as u64).sum();
+    Ok(answer(sent_until(bytes, cut), length, content_type, cache))
 }
 
-fn answer(body: Vec<u8>, content_type: HeaderValue, cache: HeaderValue) -> Response {
-    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, cache)], body).into_response()
+/// Hands pieces on one by one, none of them after the viewer was cut off: then the connection ends in the middle.
+fn sent_until(pieces: Vec<Bytes>, cut: CutWatch) -> Body {
+    Body::from_stream(stream::iter(pieces.into_iter().map(move |piece| match cut.cut() {
+        None => Ok(piece),
+        Some(why) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, why.as_str())),
+    })))
+}
+
+fn ended(_why: Cut) -> ApiError {
+    ApiError::new(Code::Forbidden, "this live view was ended")
+}
+
+fn answer(body: Body, length: u64, content_type: HeaderValue, cache: HeaderValue) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_LENGTH, length.into()),
+        (header::CACHE_CONTROL, cache),
+    ];
+    (headers, body).into_response()
 }
 
 fn gone() -> ApiError {
@@ -196,7 +225,6 @@ impl Request<'_> {
         let mut edge = feed.hls();
         let query = |text: &str| ApiError::new(Code::BadQuery, text.to_owned());
         let deadline = Instant::now() + LONGEST_WAIT.to_std();
-        // A part behind the last of its segment is the first of the next one.
         let wanted = match (blocking.segment, blocking.part) {
             (None, None) => None,
             (None, Some(_)) => return Err(query("`_HLS_part` needs `_HLS_msn`").with_field("_HLS_part")),
@@ -205,12 +233,24 @@ impl Request<'_> {
             }
             (Some(segment), None) => Some(Edge { segment: segment + 1, parts: 0 }),
             (Some(segment), Some(part)) => {
-                Some(Edge { segment, parts: usize::try_from(part).unwrap_or(usize::MAX).saturating_add(1) })
+                let part = usize::try_from(part).unwrap_or(usize::MAX);
+                Some(Edge { segment, parts: part.saturating_add(1) })
             }
+        };
+        // Where the segment has ended without the part, the first part of the next one is meant (6.2.5.2).
+        let is_there = |feed: &Feed, now: Edge, wanted: Edge| match now.segment.checked_sub(wanted.segment) {
+            Some(1) if wanted.parts > 0 => {
+                now.parts > 0 || feed.window().part(wanted.segment, wanted.parts - 1).is_ok()
+            }
+            _ => now >= wanted,
         };
         loop {
             let now = *edge.borrow_and_update();
-            if wanted.map_or_else(|| feed.window().has_segment(), |wanted| now >= wanted) {
+            let is_there = match wanted {
+                None => feed.window().has_segment(),
+                Some(wanted) => is_there(feed, now, wanted),
+            };
+            if is_there {
                 break;
             }
             if !matches!(timeout_at(deadline, edge.changed()).await, Ok(Ok(()))) {
@@ -223,24 +263,30 @@ impl Request<'_> {
     /// Goes behind every address: the same credential opens the children.
     fn query(&self) -> String {
         let pairs = [("token", &self.ticket.token), ("codec", &self.ticket.codec)];
-        let pairs = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+        let pairs = pairs.into_iter().filter_map(|(name, value)| {
+            let value: String = byte_serialize(value.as_ref()?.as_bytes()).collect();
+            Some(format!("{name}={value}"))
+        });
         let text = pairs.collect::<Vec<_>>().join("&");
         if text.is_empty() { text } else { format!("?{text}") }
     }
 
     /// The camera's streams, the wanted one first. Each has a token of its own, for a token opens one path.
     async fn master(&self, view: &View) -> Result<Response, ApiError> {
-        let mut text = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n".to_owned();
+        let mut text = "#EXTM3U\n#EXT-X-VERSION:9\n".to_owned();
         let wanted = (&view.stream, &view.feed);
         let streams = std::iter::once(wanted).chain(view.other.as_ref().map(|(stream, feed)| (stream, feed)));
         let mut listed = 0;
         for (index, (stream, feed)) in streams.enumerate() {
             self.kernel.demand(stream);
-            let waited = described(feed.bus());
-            let tracks = match tokio::time::timeout(FIRST_PICTURE, waited).await {
-                Ok(Ok(tracks)) => tracks,
-                Ok(Err(error)) if index == 0 => return Err(error),
-                _ => continue,
+            let tracks = if index == 0 {
+                described(feed.bus()).await?
+            } else {
+                // The list of one is better than none.
+                match tokio::time::timeout(OTHER_PICTURE, described(feed.bus())).await {
+                    Ok(Ok(tracks)) => tracks,
+                    _ => continue,
+                }
             };
             let Some(video) = tracks.video().filter(|video| self.ticket.plays(video.codec)) else { continue };
             let audio = tracks.audio().map(|audio| format!(",{}", audio.codec_string)).unwrap_or_default();
@@ -263,7 +309,8 @@ impl Request<'_> {
             let tracks = described(view.feed.bus()).await?;
             return Err(super::not_playable(&tracks));
         }
-        Ok(answer(text.into_bytes(), PLAYLIST, NEVER))
+        let length = text.len() as u64;
+        Ok(answer(text.into(), length, PLAYLIST, NEVER))
     }
 }
 

@@ -53,7 +53,7 @@ impl Ticket {
 }
 
 /// How long a viewer waits for a camera's first picture, where an answer cannot do without.
-const FIRST_PICTURE: std::time::Duration = std::time::Duration::from_secs(12);
+const FIRST_PICTURE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A camera that is in use.
 async fn find(kernel: &Kernel, caller: &Caller, id: &CameraId) -> Result<Camera, ApiError> {

@@ -11,6 +11,7 @@ use heldar_base::{Capability, Micros};
 use heldar_http::{Access, ApiError, Camera, Client, Code, Doc, Path, Query, RouteTable};
 use heldar_live::{Cut, Feed, Fragment, Init, Received, Seat, Transport};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Ticket, admit, find, name_in, playable, still_runs, take_in, view};
 use crate::api::Api;
@@ -100,10 +101,11 @@ struct Left;
 impl Viewer {
     async fn follow(&mut self, feed: &Feed, seat: &mut Seat) -> Result<(), Left> {
         let mut fragments = feed.fragments();
+        let mut late = Instant::now() + STALLED;
         loop {
             let received = tokio::select! {
                 received = fragments.recv() => Some(received),
-                () = tokio::time::sleep(STALLED), if !self.is_stalled => None,
+                () = tokio::time::sleep_until(late), if !self.is_stalled => None,
                 message = self.socket.recv() => match message {
                     // What viewers say is of no concern; pings are answered below.
                     Some(Ok(message)) if !matches!(message, Message::Close(_)) => continue,
@@ -113,6 +115,8 @@ impl Viewer {
             match received {
                 Some(Received::Piece(fragment)) => {
                     self.show(&fragment, seat).await?;
+                    // Some cameras send a picture every few seconds.
+                    late = Instant::now() + STALLED.max(fragment.duration.to_std() * 3);
                     if fragments.behind() > BEHIND
                         && let Some(missed) = fragments.skip()
                     {

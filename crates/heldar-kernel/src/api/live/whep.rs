@@ -206,8 +206,11 @@ async fn patch(
     let unknown = || ApiError::not_found("WebRTC session");
     LiveName::parse(&path).ok_or_else(unknown)?;
     let webrtc = kernel.watching.webrtc().ok_or_else(unknown)?;
-    let if_match = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
-    webrtc.patch(&session, if_match, &fragment).map_err(|error| match error {
+    // A list may be spread over several lines (RFC 9110 5.3).
+    let if_match: Vec<_> =
+        headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).collect();
+    let if_match = (!if_match.is_empty()).then(|| if_match.join(","));
+    webrtc.patch(&session, if_match.as_deref(), &fragment).map_err(|error| match error {
         PatchError::Unknown => unknown(),
         PatchError::EtagMissing => ApiError::of(Code::PreconditionRequired),
         PatchError::EtagDiffers => ApiError::of(Code::PreconditionFailed),

@@ -22,7 +22,7 @@ use crate::reads::Read;
 use crate::registry::Author;
 
 /// How long a description waits for a camera's first picture.
-const FIRST_PICTURE: Duration = Duration::from_secs(12);
+const FIRST_PICTURE: Duration = Duration::from_secs(30);
 /// How long a client may answer a challenge.
 const NONCES: Duration = Duration::from_secs(300);
 const REALM: &str = "Heldar";
