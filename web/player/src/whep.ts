@@ -1,8 +1,8 @@
 // Live pictures by WebRTC: the viewer's side of WHEP.
 //
-// One offer with what was gathered in a moment, one answer, no trickle: the server listens on addresses of its own and finds
-// the viewer by the checks that the viewer sends (ICE lite). The session is a resource of the server's, which is deleted when
-// the viewer leaves.
+// One offer, one answer, no trickle and nothing gathered beforehand: the server listens on addresses of its own and finds the
+// viewer by the checks that the viewer sends (ICE lite). The session is a resource of the server's, which is deleted when the
+// viewer leaves.
 
 import { refusal } from './api.js';
 import { nameOf } from './codecs.js';
@@ -11,7 +11,6 @@ import { Failure } from './failure.js';
 import { iceServers } from './link.js';
 import type { Shown, Taken, Transport, Way } from './transport.js';
 
-const GATHER_MS = 200;
 /** A path that is interrupted for so long is given up. */
 const INTERRUPTED_MS = 5000;
 const LOOK_MS = 500;
@@ -97,7 +96,6 @@ export class WhepTransport implements Transport {
     };
     peer.onconnectionstatechange = () => this.#changed();
     await peer.setLocalDescription(await peer.createOffer());
-    await gathered(peer);
     const answer = await this.#post(peer.localDescription?.sdp ?? '');
     if (this.#isOver) return;
     await peer.setRemoteDescription({ type: 'answer', sdp: answer });
@@ -187,14 +185,4 @@ export class WhepTransport implements Transport {
     this.close();
     this.#way.hooks.failed(failure);
   }
-}
-
-/** Resolves when the candidates are there, or soon. */
-function gathered(peer: RTCPeerConnection): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => peer.iceGatheringState === 'complete' && resolve();
-    peer.addEventListener('icegatheringstatechange', done);
-    setTimeout(resolve, GATHER_MS);
-    done();
-  });
 }

@@ -232,7 +232,8 @@ fn place<'a>(sent: &'a [Vec<Sent>], pictures: &[String]) -> Result<&'a [Sent], S
     Err(format!("{best} of {} pictures were sent one after another", pictures.len()))
 }
 
-/// Pictures are as far apart as the server stamped them, to the millisecond.
+/// Pictures are as far apart as the server stamped them, to the millisecond by which a fragment corrects its clock, and to what
+/// rounding to ticks of 1/90000 s makes of two times on either side.
 fn in_time(files: &[File], sent: &[Sent]) {
     let probed: Vec<_> = files.iter().map(|file| probe(&file.path)).collect();
     let recorded = Recorded::video(files.iter().map(|file| file.start.0 as f64).zip(&probed));
@@ -240,7 +241,7 @@ fn in_time(files: &[File], sent: &[Sent]) {
         recorded.packets.iter().zip(sent).map(|((time, _), sent)| (*time, sent.at)).collect();
     both.sort_by(|a, b| a.1.total_cmp(&b.1));
     let worst = worst_step(&both);
-    assert!(worst <= 1000.0, "pictures {worst} us from where they were sent");
+    assert!(worst <= 1000.0 + 2.0 * 1e6 / 90_000.0 + 1.0, "pictures {worst} us from where they were sent");
 }
 
 /// A server that is killed, comes back on its port, is frozen and goes on: every time away is a gap with its reason, and
