@@ -46,6 +46,11 @@ fn faults_of_cameras() {
         server.add_camera(case.name, url, &json!({}));
     }
     server.all_recording();
+    // Of each there is footage, so that what is missing from now on is missing for the fault.
+    let connected_us = now_us();
+    for case in CASES {
+        server.recorded_until(case.name, connected_us);
+    }
     let began_us = now_us();
     pass(Duration::from_secs(2));
     for (number, case) in CASES.iter().enumerate() {
