@@ -10,6 +10,9 @@ const binary = process.env.E2E_BINARY ?? new URL('../target/debug/heldar', impor
 /** Installed by scripts/setup.sh beside what is built. */
 const schemathesis = join(dirname(binary), '../schemathesis/bin/schemathesis');
 
+/** What it must be taught. */
+const hooks = new URL('./schemathesis_hooks.py', import.meta.url).pathname;
+
 const checks = [
   'not_a_server_error',
   'status_code_conformance',
@@ -30,6 +33,12 @@ function startCamera(folder) {
 function configuration(segment, window, clip) {
   const [, , , camera, file] = segment.url.split('/');
   return `
+hooks = "${hooks}"
+
+[[operations]]
+include-path-regex = '^/live/'
+parameters = { "path.path" = "cam_${camera}" }
+
 [[operations]]
 include-path-regex = '^/api/v1/cameras/\\{id\\}/'
 parameters = { "path.id" = "${camera}" }
