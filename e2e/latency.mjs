@@ -1,7 +1,7 @@
 // Measures live view in headless Chromium through Heldar's own player: how long a viewer waits for its first picture, and
 // how old pictures are when they are on screen. The test camera burns a number into each picture and tells when it sent it.
 //
-//   npm run latency [-- --runs 15 --seconds 20 --recorded 0]
+//   npm run latency [-- --runs 15 --seconds 20 --recorded 0 --transports whep,ws,hls]
 //
 // Prints one line of JSON for each transport. A picture's age is counted from the moment the camera began to send it: `age_ms` to
 // the moment at which the browser handed it to its compositor, `read_ms` until its number was read, which costs some time.
@@ -15,10 +15,11 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '15' },
     seconds: { type: 'string', default: '20' },
     recorded: { type: 'string', default: '0' },
+    transports: { type: 'string', default: 'whep,ws,hls' },
   },
 });
 const [runs, seconds, recorded] = [values.runs, values.seconds, values.recorded].map(Number);
-const TRANSPORTS = ['whep', 'ws', 'hls'];
+const TRANSPORTS = values.transports.split(',');
 
 const folder = scratch();
 const [port, http] = [await freePort(), await freePort()];

@@ -128,10 +128,13 @@ impl Shared {
         let tracks = self.bus.tracks();
         let mut followers = self.fragments.followers();
         let mut mux = Mux::default();
+        // One wait for all pictures: they come faster than it ends.
+        let deserted = deserted(&mut followers);
+        tokio::pin!(deserted);
         loop {
             let received = tokio::select! {
                 received = units.recv() => received,
-                () = deserted(&mut followers) => return,
+                () = &mut deserted => return,
             };
             match received {
                 Received::Piece(unit) => {
@@ -223,5 +226,34 @@ async fn deserted(followers: &mut watch::Receiver<usize>) {
         if tokio::time::timeout(LINGER, back).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::picture;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_follows_the_stream_some_time_after_the_last_viewer_has_gone() {
+        let feed = Feed::new(Bus::default());
+        let follower = feed.fragments();
+        drop(feed.hls());
+        let followers = feed.bus().ring().followers();
+        let mut ms = 0;
+        let mut pass = async |seconds: i64| {
+            for _picture in 0..seconds * 25 {
+                feed.bus().publish(picture(ms, ms % 2000 == 0, 9));
+                ms += 40;
+                tokio::time::sleep(Duration::from_millis(40)).await;
+            }
+        };
+        pass(20).await;
+        assert!(*followers.borrow() > 0 && feed.window().has_segment());
+        drop(follower);
+        // The playlist is kept for some time, and the fragments for a little longer.
+        pass(45).await;
+        assert_eq!(*followers.borrow(), 0);
+        assert!(!feed.window().has_segment());
     }
 }
