@@ -3,8 +3,9 @@
 //
 //   npm run latency [-- --runs 15 --seconds 20 --recorded 0 --transports whep,ws,hls]
 //
-// Prints one line of JSON for each transport. A picture's age is counted from the moment the camera began to send it: `age_ms` to
-// the moment at which the browser handed it to its compositor, `read_ms` until its number was read, which costs some time.
+// Prints one line of JSON for each transport. `first_ms` is until a picture is shown, `present_ms` until one is that is less than
+// a second old. A picture's age is counted from the moment the camera began to send it: `age_ms` to the moment at which the
+// browser handed it to its compositor, `read_ms` until its number was read, which costs some time.
 import { parseArgs } from 'node:util';
 import { join } from 'node:path';
 import { Server, freePort, launchBrowser, scratch, startCameras, until } from './support.mjs';
@@ -45,11 +46,16 @@ async function run() {
   const count = 1 + recorded;
   await until(async () => (await server.get('/api/v1/system')).cameras_recording >= count, 'all cameras are recorded', 60_000);
   for (const transport of TRANSPORTS) {
-    const warm = [];
-    for (let at = 0; at < runs; at += 1) warm.push(await firstPicture('warm', transport, true));
-    const cold = [];
-    for (let at = 0; at < Math.min(runs, 5); at += 1) cold.push(await firstPicture('cold', transport, false));
-    console.log(JSON.stringify({ transport, first_ms: summary(warm), first_cold_ms: summary(cold), ...(await ages(transport)) }));
+    const [warm, cold] = [[], []];
+    for (let at = 0; at < runs; at += 1) warm.push(await begin('warm', transport, true));
+    for (let at = 0; at < Math.min(runs, 5); at += 1) cold.push(await begin('cold', transport, false));
+    const figures = {
+      first_ms: summary(warm.map(({ first }) => first)),
+      present_ms: summary(warm.map(({ present }) => present)),
+      first_cold_ms: summary(cold.map(({ first }) => first)),
+      ...(await ages(transport)),
+    };
+    console.log(JSON.stringify({ transport, ...figures }));
   }
 }
 
@@ -64,7 +70,11 @@ async function open(camera, transport) {
       const { Player } = await import('/heldar-player.js');
       window.player = new Player(document.querySelector('#stage'), { camera, stream: 'main', transports: [transport] });
       window.seen = [];
+      // Its picture is shown with the next frame of the page.
+      window.player.addEventListener('picture', () => requestAnimationFrame(() => (window.shown ??= performance.timeOrigin + performance.now())));
       const canvas = new OffscreenCanvas(40, 1).getContext('2d', { willReadFrequently: true });
+      // The first reading costs many times what later ones do.
+      canvas.getImageData(0, 0, 40, 1);
       const note = (video, presented) => {
         const side = video.videoWidth / 40;
         canvas.imageSmoothingQuality = 'high';
@@ -86,23 +96,26 @@ async function open(camera, transport) {
   return page;
 }
 
-/** Milliseconds from the call to the first picture on screen. */
-async function firstPicture(camera, transport, isWarm) {
+/** Milliseconds from the call until the player shows its first picture, and until it shows one of the present. */
+async function begin(camera, transport, isWarm) {
   const page = await open(camera, transport);
+  await page.waitForTimeout(500);
   const began = await page.evaluate(() => {
     const now = performance.timeOrigin + performance.now();
     void window.player.play();
     return now;
   });
-  await page.waitForFunction(() => window.seen.length > 0, null, { polling: 20, timeout: 20_000 });
-  const [[at]] = await page.evaluate(() => window.seen);
+  await page.waitForFunction(() => window.shown, null, { polling: 20, timeout: 20_000 });
+  const shown = await page.evaluate(() => window.shown);
+  if (isWarm) await page.waitForTimeout(3000);
+  const present = isWarm ? (await aged(page)).find(({ age, presented }) => age < 1000 && presented > shown)?.presented : NaN;
   await page.context().close();
   if (!isWarm) {
     // Asking where to watch would keep the stream going.
     const isClosed = async () => (await server.get(`/api/v1/cameras/${camera}/health`)).session === 'idle';
     await until(isClosed, 'the stream is closed', 60_000);
   }
-  return at - began;
+  return { first: shown - began, present: present - began };
 }
 
 /** Milliseconds that pictures are old when they are on screen, over some seconds of steady watching. */
@@ -112,24 +125,29 @@ async function ages(transport) {
   await page.waitForTimeout(4000);
   await page.evaluate(() => void (window.seen.length = 0));
   await page.waitForTimeout(seconds * 1000);
-  const seen = await page.evaluate(() => window.seen);
   const told = await page.evaluate(() => window.player.latency);
+  const found = await aged(page);
   await page.context().close();
+  return {
+    age_ms: summary(found.map(({ age }) => age)),
+    read_ms: summary(found.map(({ readAge }) => readAge)),
+    of_pictures: seconds * 25,
+    told_by_player_ms: Math.round(told * 1000),
+  };
+}
+
+/** What a page has seen of the first camera, with ages. */
+async function aged(page) {
+  const seen = await page.evaluate(() => window.seen);
   const sent = await (await fetch(`http://127.0.0.1:${http}/sent/cam1?limit=1000`)).json();
   const times = new Map();
   // Newest first; the numbers begin anew with the clip, so the last time before a picture was seen is the one.
   for (const { n, sent_at_us: at } of sent) times.set(n, [...(times.get(n) ?? []), at / 1000]);
-  const since = ([read, number, presented]) => {
+  const found = seen.map(([read, number, presented]) => {
     const sent = (times.get(number) ?? []).find((time) => time <= read);
-    return [presented - sent, read - sent];
-  };
-  const found = seen.map(since).filter(([age]) => Number.isFinite(age));
-  return {
-    age_ms: summary(found.map(([age]) => age)),
-    read_ms: summary(found.map(([, age]) => age)),
-    of_pictures: seconds * 25,
-    told_by_player_ms: Math.round(told * 1000),
-  };
+    return { presented, age: presented - sent, readAge: read - sent };
+  });
+  return found.filter(({ age }) => Number.isFinite(age));
 }
 
 function summary(times) {

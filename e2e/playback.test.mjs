@@ -1,13 +1,14 @@
 // Playback of recorded footage, judged by ffmpeg, ffprobe, m3u8-parser, hls.js and Chromium. The footage is recorded once;
 // the tests that look at it are in the folder beside this file, one for each way of looking.
 import { after, before, test } from 'node:test';
-import { askTwice, judgeTwice } from './playback/clips.mjs';
+import { askTwice, judgeTwice, openPage } from './playback/clips.mjs';
 import { judgeWhileRecorded, playWhileRecorded } from './playback/hls.mjs';
 import { endWorld, record } from './playback/world.mjs';
 import './playback/playlist.mjs';
 
 const live = {};
 
+// One after another, in one place: the runner does not wait with one hook of a file for the other.
 before(async () => {
   await record(async () => {
     const playing = ['lobby', 'yard'].map(async (id) => {
@@ -18,6 +19,7 @@ before(async () => {
     });
     await Promise.all([...playing, asking]);
   });
+  await openPage();
 });
 
 after(endWorld);

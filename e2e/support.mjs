@@ -115,9 +115,12 @@ export async function until(check, what, timeoutMs = 30_000) {
   }
 }
 
-export function launchBrowser() {
+/** The browser that is used. */
+export const browserPath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+export function launchBrowser(executablePath = browserPath) {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath,
     args: [
       '--no-sandbox',
       '--disable-gpu',

@@ -20,6 +20,8 @@ tests=(
     mediainfo=mediainfo
     # what installs the tester of the API
     python3-venv
+    # networks of their own
+    iproute2=tc
     # the second database, a clock that steps
     postgresql libfaketime faketime=faketime
 )

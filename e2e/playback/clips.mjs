@@ -3,20 +3,18 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { launchBrowser, run, until } from '../support.mjs';
+import { test } from 'node:test';
+import { run, until } from '../support.mjs';
 import { presented } from '../strip.mjs';
 import { screens } from './hls.mjs';
 import { footage, rfc3339, segments, time, world } from './world.mjs';
 
-let browser, page;
+let page;
 
-before(async () => {
-  browser = await launchBrowser();
-  page = await screens(browser);
-});
-
-after(() => browser?.close());
+/** Opens the page that clips are looked at in. */
+export async function openPage() {
+  page = await screens();
+}
 
 /** A window whose end is half a second old, asked for twice while more is being recorded. */
 export async function askTwice(id) {

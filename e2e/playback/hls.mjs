@@ -2,25 +2,16 @@
 // while they are being recorded.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, describe, test } from 'node:test';
-import { launchBrowser } from '../support.mjs';
+import { describe, test } from 'node:test';
 import { numberOf } from '../strip.mjs';
 import { footage, ids, pictureAt, segments, session, time, world } from './world.mjs';
 
 const hls = readFileSync(new URL('../node_modules/hls.js/dist/hls.min.js', import.meta.url), 'utf8');
 const screen = readFileSync(new URL('./screen.js', import.meta.url), 'utf8');
 
-let browser;
-
-before(async () => {
-  browser = await launchBrowser();
-});
-
-after(() => browser?.close());
-
 /** A page of the server's own origin that can hold screens; its own policy would refuse the test's scripts. */
-export async function screens(of = browser) {
-  const page = await (await of.newContext({ bypassCSP: true })).newPage();
+export async function screens() {
+  const page = await (await world.browser.newContext({ bypassCSP: true })).newPage();
   await page.goto(`${world.server.url}/healthz`);
   await page.evaluate(() => document.body.replaceChildren());
   for (const content of [`window.numberOf = ${numberOf};`, hls, screen]) await page.addScriptTag({ content });
@@ -94,7 +85,6 @@ function judge({ frames, errors, buffered, fragments }, pictures) {
 
 /** Plays a session that goes on while it is recorded, from inside a group of pictures over the ends of open segments. */
 export async function playWhileRecorded(id) {
-  browser ??= await launchBrowser();
   const [newest] = (await segments(id)).slice(-1);
   const [from, to] = [time(newest.end_time) - 2730, time(newest.end_time) + 7410];
   const { playlist_url: playlist } = await session(id, from, to);

@@ -1,6 +1,6 @@
 // Four cameras, recorded once for all tests of playback: sound, B-frames, gaps, changes of size and of codec parameters.
 import { join } from 'node:path';
-import { Server, freePort, scratch, startCameras, until } from '../support.mjs';
+import { Server, freePort, launchBrowser, scratch, startCameras, until } from '../support.mjs';
 import { presented } from '../strip.mjs';
 
 /** Id, profile of the test camera, and what its pictures go through besides the gap that all have. */
@@ -15,12 +15,13 @@ const SEGMENT_SECONDS = 5;
 const HIGH = /^avc1\.64/;
 
 export const ids = CAMERAS.map(({ id }) => id);
-/** Server, cameras and scratch folder, the recorded footage of each camera by its id, and when the server was killed. */
+/** Browser, server, cameras and scratch folder, the recorded footage of each camera by its id, and when the server was killed. */
 export const world = { footage: {} };
 
 /** Records the cameras; `meanwhile` is called when there is footage and recording goes on, and waited for at the end. */
 export async function record(meanwhile) {
   world.folder = scratch();
+  world.browser = await launchBrowser();
   const profiles = [...CAMERAS.map((camera) => camera.profile), BASELINE];
   const [port, http] = [await freePort(), await freePort()];
   world.cameras = await startCameras(['--cameras', `${profiles.length}`, '--port', `${port}`, '--http-port', `${http}`, '--profile', profiles.join()]);
@@ -64,6 +65,7 @@ export async function record(meanwhile) {
 }
 
 export async function endWorld() {
+  await world.browser?.close();
   await world.server?.stop();
   await world.cameras?.stop();
   world.folder?.remove();

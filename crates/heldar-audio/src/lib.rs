@@ -3,26 +3,17 @@
 //! Owns: the conversion of one audio track, 20 ms at a time, beside the recorder. Never: a clock, a file, a socket.
 
 use bytes::Bytes;
+pub use heldar_media::g711::Law;
+use heldar_media::g711::{Original, SAMPLE_RATE};
 use heldar_media::{AudioParams, opus as opus_media};
 use opus::{Application, Bitrate, Channels, Encoder};
 
-/// Samples per second of G.711 (RFC 3551 4.5.14).
-const SAMPLE_RATE: u32 = 8_000;
 /// Samples in 20 ms.
 const FRAME: usize = 160;
 /// Bits per second: speech at 8 kHz is transparent below this.
 const BITRATE: i32 = 24_000;
 /// Longest packet that is believed: more is no audio frame.
 const MAX_INPUT: usize = 16 * 1024;
-
-/// Which companding law.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Law {
-    /// µ-law, North America and Japan.
-    Mu,
-    /// A-law, elsewhere.
-    A,
-}
 
 /// The conversion cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +33,8 @@ pub struct Packet {
     pub rtp_time: i64,
     /// The packet.
     pub payload: Bytes,
+    /// What it was made from.
+    pub original: Original,
 }
 
 /// Converts one track.
@@ -50,8 +43,10 @@ pub struct G711ToOpus {
     law: Law,
     encoder: Encoder,
     params: AudioParams,
+    /// Samples that are no whole packet yet, as they came and decoded.
+    coded: Vec<u8>,
     pcm: Vec<i16>,
-    /// Time of the first sample in `pcm`.
+    /// Time of the first of them.
     at: i64,
 }
 
@@ -68,7 +63,13 @@ impl G711ToOpus {
         let pre_skip = u16::try_from(lookahead * (opus_media::SAMPLE_RATE / SAMPLE_RATE)).unwrap_or(0);
         let frame = FRAME as u32 * (opus_media::SAMPLE_RATE / SAMPLE_RATE);
         let params = opus_media::audio_params(1, frame, pre_skip).ok_or(ConvertError::Params)?;
-        Ok(G711ToOpus { law, encoder, params, pcm: Vec::with_capacity(2 * FRAME), at: 0 })
+        let (coded, pcm) = (Vec::with_capacity(2 * FRAME), Vec::with_capacity(2 * FRAME));
+        Ok(G711ToOpus { law, encoder, params, coded, pcm, at: 0 })
+    }
+
+    /// What goes in.
+    pub fn law(&self) -> Law {
+        self.law
     }
 
     /// Parameters of what comes out.
@@ -85,23 +86,32 @@ impl G711ToOpus {
         if self.pcm.is_empty() || (rtp_time - expected).unsigned_abs() > FRAME as u64 {
             // A hole or a jump: what was left over belongs to the time before it.
             self.pcm.clear();
+            self.coded.clear();
             self.at = rtp_time;
         }
         let decode = match self.law {
             Law::Mu => mu_law,
             Law::A => a_law,
         };
-        self.pcm.extend(samples.iter().take(MAX_INPUT).map(|s| decode(*s)));
+        let samples = samples.get(..MAX_INPUT).unwrap_or(samples);
+        self.pcm.extend(samples.iter().map(|s| decode(*s)));
+        self.coded.extend_from_slice(samples);
         let mut packets = Vec::new();
         let mut done = 0;
         while self.pcm.len() - done >= FRAME {
             let mut out = [0u8; 1276];
             let len = self.encoder.encode(&self.pcm[done..done + FRAME], &mut out)?;
             let rtp_time = self.at.saturating_add(done as i64);
-            packets.push(Packet { rtp_time, payload: Bytes::copy_from_slice(&out[..len]) });
+            let samples = Bytes::copy_from_slice(&self.coded[done..done + FRAME]);
+            packets.push(Packet {
+                rtp_time,
+                payload: Bytes::copy_from_slice(&out[..len]),
+                original: Original { law: self.law, samples },
+            });
             done += FRAME;
         }
         self.pcm.drain(..done);
+        self.coded.drain(..done);
         self.at = self.at.saturating_add(done as i64);
         Ok(packets)
     }
@@ -158,6 +168,7 @@ mod tests {
         let mut energy = 0f64;
         for (i, packet) in packets.iter().enumerate() {
             assert_eq!(packet.rtp_time, 1000 + 160 * i as i64);
+            assert_eq!(packet.original.samples, tone(8000)[160 * i..160 * (i + 1)]);
             let mut pcm = [0i16; 5760];
             let n = decoder.decode(&packet.payload, &mut pcm, false).unwrap();
             assert_eq!(n, 960);

@@ -140,6 +140,11 @@ impl Assembler {
         self.audio.as_ref().and_then(|audio| audio.silence.clone())
     }
 
+    /// How the camera codes it, where it is converted.
+    pub fn law(&self) -> Option<Law> {
+        self.audio.as_ref().and_then(|audio| audio.converter.as_ref()).map(G711ToOpus::law)
+    }
+
     /// Stream time minus host clock.
     pub fn clock_offset(&self) -> Micros {
         self.capture.clock_offset()
@@ -258,6 +263,7 @@ impl Assembler {
             sync: picture.sync,
             params,
             payload: picture.payload,
+            original: None,
         }])
     }
 
@@ -265,9 +271,11 @@ impl Assembler {
         let Some(audio) = &mut self.audio else { return Assembled::Units(Vec::new()) };
         audio.last_rtp = rtp_time;
         let frames = match &mut audio.converter {
-            None => vec![(rtp_time, data)],
+            None => vec![(rtp_time, data, None)],
             Some(converter) => match converter.push(rtp_time, &data) {
-                Ok(packets) => packets.into_iter().map(|p| (p.rtp_time, p.payload)).collect(),
+                Ok(packets) => {
+                    packets.into_iter().map(|p| (p.rtp_time, p.payload, Some(p.original))).collect()
+                }
                 Err(error) => {
                     tracing::debug!(%error, "audio cannot be converted");
                     Vec::new()
@@ -275,7 +283,7 @@ impl Assembler {
             },
         };
         let mut units = Vec::with_capacity(frames.len());
-        for (rtp_time, payload) in frames {
+        for (rtp_time, payload, original) in frames {
             let reading = Reading { rtp_time, clock_rate: audio.rate, reorder_depth: 0, arrival, wall };
             let Ok(captured_at) = self.capture.observe(TrackKind::Audio, &reading) else {
                 return Assembled::ClockStepped;
@@ -288,6 +296,7 @@ impl Assembler {
                 sync: SyncKind::Closed,
                 params: audio.params.clone(),
                 payload,
+                original,
             });
         }
         Assembled::Units(units)

@@ -59,11 +59,11 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// No clock that shows an earlier time is right: 2026-11-01, when this version was made.
 const BUILT_AFTER: WallTime = WallTime(1_793_491_200_000_000);
 
-/// Why the kernel did not start.
+/// Why the kernel did not start; the reason behind it is the error's source.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFailure {
     /// A folder cannot be used.
-    #[error("the {what} folder cannot be used: {source}")]
+    #[error("the {what} folder cannot be used")]
     Folder {
         /// Which.
         what: &'static str,
@@ -77,10 +77,10 @@ pub enum StartFailure {
     )]
     Locked,
     /// The database URL is not one.
-    #[error("the database URL cannot be used: {0}")]
+    #[error("the database URL cannot be used")]
     DatabaseUrl(#[from] heldar_store::UrlError),
     /// The store cannot be opened.
-    #[error("the store cannot be opened: {0}")]
+    #[error("the store cannot be opened")]
     Store(#[from] StoreError),
     /// Recovery failed.
     #[error(transparent)]
@@ -89,7 +89,7 @@ pub enum StartFailure {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// A thread cannot be created.
-    #[error("a thread cannot be created: {0}")]
+    #[error("a thread cannot be created")]
     Thread(#[source] std::io::Error),
 }
 

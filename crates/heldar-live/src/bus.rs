@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use heldar_base::WallTime;
+use heldar_media::g711::Law;
 use heldar_media::{AccessUnit, AudioParams, TrackKind, TrackParams, VideoParams};
 use tokio::sync::watch;
 
@@ -36,6 +37,8 @@ pub struct Tracks {
     pub audio: Option<Arc<TrackParams>>,
     /// One frame of coded silence for it.
     pub silence: Option<Bytes>,
+    /// How the camera codes it, where it is converted.
+    pub law: Option<Law>,
     /// Whether a session runs and has brought a picture.
     pub flows: bool,
 }
@@ -71,11 +74,12 @@ impl Bus {
         Bus { ring: Ring::new(everywhere), tracks: Arc::new(watch::Sender::new(Tracks::default())) }
     }
 
-    /// A session begins, with this sound and a frame of silence for it.
-    pub fn begin(&self, audio: Option<Arc<TrackParams>>, silence: Option<Bytes>) {
+    /// A session begins, with this sound, a frame of silence for it, and what it was before it was converted.
+    pub fn begin(&self, audio: Option<Arc<TrackParams>>, silence: Option<Bytes>, law: Option<Law>) {
         self.tracks.send_modify(|tracks| {
             tracks.audio = audio;
             tracks.silence = silence;
+            tracks.law = law;
         });
     }
 

@@ -4,7 +4,8 @@
 //! changed parameters. Contract: `push` in order of arrival; a picture comes out at once, with the usual interval as its
 //! duration, and the decode time of the next one corrects that. A file tells the duration afterwards; a viewer cannot
 //! wait for it. Sound that stops is filled with coded silence for 10 s, because players stop where one track ends; after
-//! that the fragments go on without it.
+//! that the fragments go on without it. Sound that only comes late is waited for, up to 5 s: players then stay that much
+//! behind, with picture and sound together.
 
 use std::sync::Arc;
 
@@ -18,8 +19,12 @@ use heldar_media::{AccessUnit, AudioParams, DecodeTimes, TrackKind, TrackParams,
 use crate::bus::Tracks;
 use crate::ring::Piece;
 
-/// Sound this far behind the pictures is filled up.
+/// Sound this far behind the pictures is filled up, of a camera that never sent it later.
 const FILL_AFTER: Micros = Micros::from_secs(1);
+/// Sound that is usually later than the pictures by more than this is not waited for.
+const LONGEST_DELAY: Micros = Micros::from_secs(5);
+/// How much later than the latest so far the next sound may be.
+const DELAY_MARGIN: Micros = Micros::from_millis(300);
 /// Sound that is away for so long is given up.
 const GIVE_UP_AFTER: Micros = Micros::from_secs(10);
 /// Interval of pictures before anything is known of it.
@@ -113,6 +118,8 @@ struct Sound {
     next: Option<u64>,
     /// Up to where the camera itself brought sound.
     brought_to: Option<WallTime>,
+    /// Sound this far behind the pictures is filled up.
+    fill_after: Micros,
     given_up: bool,
 }
 
@@ -154,6 +161,9 @@ impl Mux {
         };
         sound.given_up = false;
         sound.brought_to = sound.brought_to.max(Some(unit.captured_at));
+        if let Some(picture) = self.video.as_ref().and_then(|video| video.last) {
+            sound.came_behind(picture - unit.captured_at);
+        }
         sound.place(unit.captured_at - origin, unit.payload.clone());
     }
 
@@ -171,6 +181,7 @@ impl Mux {
                 waiting: Vec::new(),
                 next: None,
                 brought_to: None,
+                fill_after: FILL_AFTER,
                 given_up: false,
             });
         }
@@ -329,6 +340,13 @@ impl Sound {
         self.brought_to = None;
     }
 
+    /// A frame has come so long after the picture of the same time: silence is not to take the place of the next.
+    fn came_behind(&mut self, delay: Micros) {
+        if delay <= LONGEST_DELAY {
+            self.fill_after = self.fill_after.max(delay + DELAY_MARGIN);
+        }
+    }
+
     /// Puts a frame behind the one before, unless its own time lies more than half a frame elsewhere.
     fn place(&mut self, since_origin: Micros, payload: Bytes) {
         let Some((rate, frame)) = self.audio() else { return };
@@ -348,13 +366,13 @@ impl Sound {
     fn fill(&mut self, to: WallTime, origin: WallTime) {
         let Some((rate, frame)) = self.audio() else { return };
         let brought_to = *self.brought_to.get_or_insert(to);
-        if to - brought_to > GIVE_UP_AFTER || (to - brought_to > FILL_AFTER && self.silence.is_none()) {
+        if to - brought_to > GIVE_UP_AFTER || (to - brought_to > self.fill_after && self.silence.is_none()) {
             self.given_up = true;
             self.waiting.clear();
             self.next = None;
             return;
         }
-        if to - brought_to <= FILL_AFTER {
+        if to - brought_to <= self.fill_after {
             return;
         }
         let Some(silence) = self.silence.clone() else { return };
@@ -363,7 +381,7 @@ impl Sound {
         let end = samples(to - origin);
         let mut at = match self.next {
             Some(next) => i64::try_from(next).unwrap_or(end),
-            None => samples(to - origin - FILL_AFTER).max(0),
+            None => samples(to - origin - self.fill_after).max(0),
         };
         while at < end {
             self.waiting.push((at.unsigned_abs(), silence.clone()));
@@ -418,5 +436,64 @@ mod tests {
         let next = push(&mut mux, 10_040 - hour, false);
         assert_eq!(next.decode_time - back.decode_time, Micros::from_millis(40));
         assert!(Arc::ptr_eq(&next.init, &back.init));
+    }
+
+    const SILENCE: &[u8] = b"(silence)";
+    const SOUND: &[u8] = b"(sound)";
+
+    fn tracks_with_sound() -> Tracks {
+        let audio = AudioParams {
+            codec: heldar_media::AudioCodec::Opus,
+            codec_string: "opus".to_owned(),
+            sample_rate: 48_000,
+            channels: 1,
+            frame_samples: 960,
+            config: Bytes::from_static(&[0, 1, 0, 0, 0, 0, 0xbb, 0x80, 0, 0, 0]),
+        };
+        Tracks {
+            audio: Some(Arc::new(TrackParams::Audio(audio))),
+            silence: Some(Bytes::from_static(SILENCE)),
+            ..Tracks::default()
+        }
+    }
+
+    fn sound(ms: i64, tracks: &Tracks) -> AccessUnit {
+        AccessUnit {
+            track: TrackKind::Audio,
+            params: tracks.audio.clone().unwrap(),
+            payload: Bytes::from_static(SOUND),
+            ..(*picture(ms, true, 0)).clone()
+        }
+    }
+
+    /// Frames of silence and of sound in ten seconds of a camera whose sound comes so many milliseconds late.
+    fn heard(late_ms: i64) -> (usize, usize) {
+        let (mut mux, tracks) = (Mux::default(), tracks_with_sound());
+        let (mut silent, mut loud) = (0, 0);
+        for number in 0..250 {
+            let at = number * 40;
+            let fragment = mux.push(&picture(at, number == 0, 9), &tracks).unwrap().unwrap();
+            let count =
+                |what: &[u8]| fragment.bytes.windows(what.len()).filter(|bytes| *bytes == what).count();
+            silent += count(SILENCE);
+            loud += count(SOUND);
+            for ms in [at - late_ms, at - late_ms + 20].into_iter().filter(|ms| *ms >= 0) {
+                assert_eq!(mux.push(&sound(ms, &tracks), &tracks).unwrap(), None);
+            }
+        }
+        (silent, loud)
+    }
+
+    #[test]
+    fn late_sound_is_waited_for_and_sound_that_is_too_late_is_silence() {
+        for late_ms in [0, 800, 1_200, 3_000] {
+            let (silent, loud) = heard(late_ms);
+            // What came before it was known how late the sound is, and what the last picture did not take along.
+            let at_most = usize::try_from(late_ms / 20).unwrap();
+            assert!(silent <= at_most && loud + silent >= 490 - at_most, "{late_ms} ms: {silent}, {loud}");
+            assert!(loud >= 490 - 2 * at_most, "{late_ms} ms: {silent}, {loud}");
+        }
+        let (silent, loud) = heard(6_000);
+        assert!(silent > 400 && loud == 0, "{silent}, {loud}");
     }
 }

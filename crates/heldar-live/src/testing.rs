@@ -28,5 +28,6 @@ pub(crate) fn picture(ms: i64, sync: bool, len: usize) -> Arc<AccessUnit> {
         sync: if sync { SyncKind::Closed } else { SyncKind::None },
         params: Arc::new(TrackParams::Video(params)),
         payload: Bytes::from(vec![0; len]),
+        original: None,
     })
 }

@@ -101,6 +101,17 @@ struct Entry {
     cut: watch::Sender<Option<Cut>>,
 }
 
+impl Entry {
+    /// The first reason stays: what follows from it is not why the viewer has to go.
+    fn cut(&self, why: Cut) {
+        self.cut.send_if_modified(|cut| {
+            let is_first = cut.is_none();
+            cut.get_or_insert(why);
+            is_first
+        });
+    }
+}
+
 #[derive(Debug, Default)]
 struct Figures {
     bytes_sent: AtomicU64,
@@ -165,14 +176,14 @@ impl Viewers {
     pub fn cut(&self, id: PublicId, why: Cut) -> Option<Newcomer> {
         let entries = self.entries();
         let entry = entries.get(&id)?;
-        entry.cut.send_replace(Some(why));
+        entry.cut(why);
         Some(entry.newcomer.clone())
     }
 
     /// Cuts everyone off who watches a camera.
     pub fn cut_camera(&self, camera: &CameraId, why: Cut) {
         for entry in self.entries().values().filter(|entry| entry.newcomer.stream.camera == *camera) {
-            entry.cut.send_replace(Some(why));
+            entry.cut(why);
         }
     }
 
@@ -180,14 +191,14 @@ impl Viewers {
     pub fn cut_stream(&self, camera: &CameraId, kind: StreamKind, why: Cut) {
         let is_it = |stream: &StreamId| stream.camera == *camera && stream.kind == kind;
         for entry in self.entries().values().filter(|entry| is_it(&entry.newcomer.stream)) {
-            entry.cut.send_replace(Some(why));
+            entry.cut(why);
         }
     }
 
     /// Cuts everyone off.
     pub fn cut_all(&self, why: Cut) {
         for entry in self.entries().values() {
-            entry.cut.send_replace(Some(why));
+            entry.cut(why);
         }
     }
 }
@@ -332,6 +343,8 @@ mod tests {
         assert_eq!(viewers.count(Transport::Whep), 1);
         assert!(viewers.cut(PublicId::new("lvs", 9), Cut::Ended).is_none());
         viewers.cut_camera(&CameraId::new("yard").unwrap(), Cut::CameraRemoved);
+        // What is removed is also stopped.
+        viewers.cut_camera(&CameraId::new("yard").unwrap(), Cut::CameraDisabled);
         assert_eq!((ws.is_cut().await, whep.cut()), (Cut::CameraRemoved, None));
         assert!(viewers.cut(PublicId::new("lvs", 1), Cut::Ended).is_some());
         assert_eq!(whep.is_cut().await, Cut::Ended);

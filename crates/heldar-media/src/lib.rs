@@ -8,6 +8,7 @@ pub mod aac;
 pub mod bits;
 mod capture;
 mod decode_times;
+pub mod g711;
 pub mod h264;
 pub mod h265;
 mod interval;

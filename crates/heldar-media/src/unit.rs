@@ -6,6 +6,7 @@ use bytes::Bytes;
 use heldar_base::{MonoTime, WallTime};
 
 use crate::TrackParams;
+use crate::g711::Original;
 
 /// The two kinds of tracks that are carried; a stream has at most one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,4 +57,6 @@ pub struct AccessUnit {
     /// Video: NAL units, each behind its length in four bytes, no parameter sets, delimiters or fillers. Audio: one raw
     /// frame (AAC without ADTS, an Opus packet).
     pub payload: Bytes,
+    /// Audio whose payload is a conversion: what the camera sent for the same time.
+    pub original: Option<Original>,
 }

@@ -46,6 +46,7 @@ fn picture(ms: i64, sync: SyncKind, params: &Arc<TrackParams>, tag: usize) -> Ac
         sync,
         params: params.clone(),
         payload: Bytes::from(tag.to_be_bytes().to_vec()),
+        original: None,
     }
 }
 
@@ -58,6 +59,7 @@ fn sound(us: i64, params: &Arc<TrackParams>, tag: usize) -> AccessUnit {
         sync: SyncKind::Closed,
         params: params.clone(),
         payload: Bytes::from(tag.to_be_bytes().to_vec()),
+        original: None,
     }
 }
 

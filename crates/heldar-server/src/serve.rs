@@ -16,7 +16,7 @@ use heldar_kernel::secrets::SecretError;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pages::{BuiltIn, Folder};
-use crate::{USAGE_ERROR, banner, complain, log};
+use crate::{USAGE_ERROR, banner, complain, log, with_causes};
 
 /// Longest time that recordings have to be closed, while health is still answered.
 const RECORDERS: Duration = Duration::from_secs(4);
@@ -165,7 +165,7 @@ pub(crate) async fn on(
 
 /// A key that does not fit the store is an error of the configuration.
 fn start_failed(error: &StartFailure) -> ExitCode {
-    let status = failed(&error.to_string());
+    let status = failed(&with_causes(error));
     match error {
         StartFailure::Secret(SecretError::WrongKey(_)) => ExitCode::from(USAGE_ERROR),
         _ => status,

@@ -21,9 +21,15 @@ export interface Order {
 /** Further behind than this, and this much further than the aim, is not made up for by speed. */
 const TOO_FAR = 1.5;
 const TOO_FAR_OFF = 0.6;
-/** A beginning that is further off is corrected at once: it would be watched for long. */
-const TOO_FAR_AT_FIRST = 0.25;
-const AT_FIRST_MS = 1500;
+/** What the server had kept is passed in fast motion at first, so that there is a picture at once; more than so much of it is
+ * not. */
+const AT_FIRST_MS = 2000;
+const PASSED_AT_FIRST = 4;
+/** In so many seconds it would be passed, and no faster than this. */
+const PASSED_WITHIN = 0.2;
+const FASTEST = 8;
+/** It has come by when media no longer arrives so many times faster than it is played. */
+const AT_ONCE = 2;
 const FAST = 1.05;
 const SLOW = 0.97;
 /** Speed changes this far off the aim and is ordinary again at the aim. */
@@ -61,8 +67,11 @@ export class Edge {
     if (Number.isNaN(this.#began)) this.#began = at;
     const newest = this.#arrivals[this.#arrivals.length - 1];
     if (newest && end <= newest.end) return;
-    // The camera was away: what came before says nothing about what comes now.
-    if (newest && end - newest.end > TOO_FAR) this.#arrivals = [];
+    const step = newest ? end - newest.end : 0;
+    const isKept = newest && at - this.#began < AT_FIRST_MS && step > ((at - newest.at) / 1000) * AT_ONCE;
+    // Of media that was kept the time of arrival says nothing; nor what came before about what comes now, where the camera was
+    // away.
+    if (isKept || step > TOO_FAR) this.#arrivals = [];
     this.#arrivals = [...this.#arrivals.filter((each) => at - each.at < REMEMBERED_MS), { at, end }];
   }
 
@@ -84,13 +93,19 @@ export class Edge {
     const aim = this.aim(at);
     const goal = Math.max(start, end - aim);
     const lag = end - time;
-    const settling = at - this.#began < AT_FIRST_MS;
+    const isFirst = at - this.#began < AT_FIRST_MS;
     const outside = time < start - EPSILON || time > end + EPSILON;
-    if (outside || lag > (settling ? aim + TOO_FAR_AT_FIRST : Math.max(TOO_FAR, aim + TOO_FAR_OFF))) {
+    if (isFirst && time < start - EPSILON && end - start < aim + PASSED_AT_FIRST) return { rate: 1, jump: start };
+    if (outside || lag > (isFirst ? aim + PASSED_AT_FIRST : Math.max(TOO_FAR, aim + TOO_FAR_OFF))) {
       this.#lag = NaN;
       this.#rate = 1;
       // Going to where one is would only interrupt.
       return Math.abs(goal - time) > EPSILON ? { rate: 1, jump: goal } : { rate: 1 };
+    }
+    if (isFirst && lag - aim > SLACK) {
+      this.#lag = NaN;
+      this.#rate = 1;
+      return { rate: Math.min(FASTEST, 1 + (lag - aim) / PASSED_WITHIN) };
     }
     this.#lag = Number.isNaN(this.#lag) ? lag : this.#lag + (lag - this.#lag) * 0.2;
     this.#rate = this.#rateFor(this.#lag - aim);

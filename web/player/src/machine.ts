@@ -33,7 +33,9 @@ export type Action =
 
 /** How long a way may take to its first picture while the camera sends. */
 const PATIENCE: Record<TransportName, number> = { whep: 3000, ws: 6000, hls: 10_000 };
-/** Without a camera no way is tried: it is asked for again, often at first, for it may just be connecting. */
+/** Without a camera no way is tried: it is asked for again, often while it may just be connecting and send its first group. */
+const FIRST_CAMERA_WAIT = 100;
+const FIRST_GROUP = 2500;
 const CAMERA_WAIT = 300;
 const LONGEST_CAMERA_WAIT = 3000;
 /** A camera that takes longer is said to be away. */
@@ -128,7 +130,8 @@ export class LiveMachine {
     if (Number.isNaN(this.#absentSince)) this.#absentSince = now;
     const waited = now - this.#absentSince;
     if (waited > CAMERA_PATIENCE) this.#become('offline', SILENT);
-    return { do: 'wait', ms: Math.min(LONGEST_CAMERA_WAIT, Math.max(CAMERA_WAIT, waited / 4)) };
+    const ms = waited < FIRST_GROUP ? FIRST_CAMERA_WAIT : Math.min(LONGEST_CAMERA_WAIT, Math.max(CAMERA_WAIT, waited / 4));
+    return { do: 'wait', ms };
   }
 
   /** The next way of this round. */

@@ -129,7 +129,7 @@ export function firstPicture(video: HTMLVideoElement, signal: AbortSignal): Prom
       clearTimeout(timer);
       settle();
     };
-    const isThere = () => video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && !video.seeking;
+    const isThere = (least: number = HTMLMediaElement.HAVE_CURRENT_DATA) => video.readyState >= least && !video.seeking;
     // A page that nobody looks at presents nothing, and what was presented before is not told again.
     const loaded = () => {
       clearTimeout(timer);
@@ -137,7 +137,8 @@ export function firstPicture(video: HTMLVideoElement, signal: AbortSignal): Prom
     };
     const presented = () => {
       if (signal.aborted) return;
-      if (isThere()) end(resolve);
+      // The element tells of its data after the picture is on screen; before metadata it is one of what was there before.
+      if (isThere(HTMLMediaElement.HAVE_METADATA)) end(resolve);
       else video.requestVideoFrameCallback(presented);
     };
     const aborted = () => end(() => reject(signal.reason as Error));

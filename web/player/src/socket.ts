@@ -1,8 +1,10 @@
 // Live pictures as fragmented MP4 over a WebSocket. The server's side is described in its API under `watchWebSocket`.
 //
-// Media time 0 of the stream was captured at `started_at`. The element's time line is that of the first init; one that counts
-// from another instant is shifted to it, so that a picture's time in the element always tells when it was captured.
+// Media time 0 of the stream was captured at `started_at`. The element's time line begins with the first picture that comes, so
+// that it need not go anywhere to show it; what follows another init is shifted to the same line, so that a picture's time in
+// the element always tells when it was captured.
 
+import { describe, firstPicture } from './bmff.js';
 import { nameOf, playable, takes, withCodecs } from './codecs.js';
 import { Failure } from './failure.js';
 import { LiveEdge } from './liveedge.js';
@@ -31,11 +33,12 @@ export class SocketTransport implements Transport {
   #sink: Sink;
   #edge: LiveEdge;
   #socket: WebSocket;
-  /** Capture of time 0 of the element; NaN before the first init. */
+  /** Capture of time 0 of the element; NaN before the first picture. */
   #origin: Instant = NaN;
   #init: Init | null = null;
-  /** Seconds by which media times are shifted, not yet given to the sink. */
-  #offset: number | null = null;
+  /** The init segment, until the first picture behind it is there. */
+  #head: Uint8Array | null = null;
+  #isHead = false;
   #bye = '';
   #isOver = false;
 
@@ -73,9 +76,7 @@ export class SocketTransport implements Transport {
 
   #take(data: string | ArrayBuffer): void {
     if (typeof data !== 'string') {
-      if (!this.#init) return;
-      this.#sink.append(new Uint8Array(data), this.#offset);
-      this.#offset = null;
+      this.#append(new Uint8Array(data));
       return;
     }
     const message = JSON.parse(data) as Message;
@@ -102,7 +103,6 @@ export class SocketTransport implements Transport {
       this.#fail(new Failure('unplayable', `The camera sends ${nameOf(init.codec_string)}, which this browser does not play.`));
       return;
     }
-    const started = instantOf(init.started_at);
     try {
       if (this.#init) this.#sink.changeType(init.mime);
       else this.#sink.open(init.mime);
@@ -110,10 +110,28 @@ export class SocketTransport implements Transport {
       this.#fail(Failure.of(error, 'unplayable'));
       return;
     }
-    if (Number.isNaN(this.#origin)) this.#origin = started;
-    this.#offset = (started - this.#origin) / 1000;
     this.#init = init;
+    this.#isHead = true;
     this.#way.hooks.info({ codec: nameOf(init.codec_string), width: init.width, height: init.height });
+  }
+
+  /** After each init comes its segment, then fragments. */
+  #append(bytes: Uint8Array): void {
+    if (!this.#init) return;
+    if (this.#isHead) {
+      this.#head = bytes;
+      this.#isHead = false;
+      return;
+    }
+    if (this.#head) {
+      const started = instantOf(this.#init.started_at);
+      const { picture } = describe(this.#head);
+      const first = (picture && firstPicture(bytes, picture)) ?? 0;
+      if (Number.isNaN(this.#origin)) this.#origin = started + first * 1000;
+      this.#sink.append(this.#head, (started - this.#origin) / 1000);
+      this.#head = null;
+    }
+    this.#sink.append(bytes);
   }
 
   #closed(code: number): void {

@@ -73,10 +73,28 @@ test('small arrears are made up for by speed, large ones by a jump', () => {
   assert.deepEqual(behind.order(3000, 1, 0, 3), { rate: 1, jump: 2.85 });
 });
 
-test('the first picture is near the newest, not at the begin of the group', () => {
+test('what was kept is passed in fast motion at first, slower and slower', () => {
   const edge = new Edge({ least: 0.15, most: 1 });
-  edge.arrived(0, 1.4);
-  assert.deepEqual(edge.order(0, 0, 0, 1.4), { rate: 1, jump: 1.4 - 0.15 });
+  edge.arrived(0, 1.35);
+  assert.ok(Math.abs(edge.order(0, 0, 0, 1.35).rate - 7) < 1e-9);
+  assert.ok(Math.abs(edge.order(150, 1, 0, 1.35).rate - 2) < 1e-9);
+  assert.deepEqual(edge.order(300, 1.2, 0, 1.35), { rate: 1 });
+});
+
+test('what was kept begins where it begins; where it is long, near its end', () => {
+  const edge = new Edge({ least: 0.15, most: 1 });
+  edge.arrived(0, 52);
+  assert.deepEqual(edge.order(0, 0, 50, 52), { rate: 1, jump: 50 });
+  const long = new Edge({ least: 0.15, most: 1 });
+  long.arrived(0, 52);
+  assert.deepEqual(long.order(0, 0, 42, 52), { rate: 1, jump: 51.85 });
+});
+
+test('what was kept arrives at once, which is not unsteady', () => {
+  const edge = new Edge({ least: 0.15, most: 1 });
+  for (let n = 1; n <= 45; n += 1) edge.arrived(n, n / 25);
+  for (let n = 46; n <= 60; n += 1) edge.arrived((n - 45) * 40 + 20, n / 25);
+  assert.equal(edge.aim(700), 0.15);
 });
 
 test('a hole is jumped over, to no earlier than where it ends', () => {

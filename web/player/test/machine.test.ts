@@ -60,9 +60,11 @@ test('what worked is tried first again, with an address of its own', () => {
 test('a camera that is not there blames no way, and is asked for often at first', () => {
   const made = machine();
   const absent = { ...urls, ready: false };
-  assert.deepEqual(made.handle(absent, 0), { do: 'wait', ms: 300 });
+  assert.deepEqual(made.handle(absent, 0), { do: 'wait', ms: 100 });
   assert.equal(made.state, 'connecting');
-  made.handle({ type: 'due' }, 300);
+  made.handle({ type: 'due' }, 100);
+  assert.deepEqual(made.handle(absent, 2600), { do: 'wait', ms: 650 });
+  made.handle({ type: 'due' }, 3250);
   assert.deepEqual(made.handle(absent, 8000), { do: 'wait', ms: 2000 });
   assert.deepEqual([made.state, made.reason], ['offline', 'The camera sends no pictures.']);
   made.handle({ type: 'due' }, 10_000);

@@ -60,7 +60,7 @@ pub(crate) async fn run(kernel: Arc<Kernel>) {
     while !kernel.late.state.lock().await.claimed.is_empty() {
         due.tick().await;
         if let Err(error) = attempt(&kernel).await {
-            tracing::warn!(%error, "recovery waits for the store");
+            tracing::warn!(?error, "recovery waits for the store");
         }
     }
     std::future::pending::<()>().await;

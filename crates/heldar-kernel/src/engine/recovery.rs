@@ -56,10 +56,10 @@ pub enum TakenIn {
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
     /// The store failed.
-    #[error("the store failed during recovery: {0}")]
+    #[error("the store failed during recovery")]
     Store(#[from] StoreError),
     /// A blocking task failed.
-    #[error("a recovery task ended: {0}")]
+    #[error("a recovery task ended")]
     Task(#[from] tokio::task::JoinError),
 }
 

@@ -354,7 +354,7 @@ impl StreamTask {
         });
         self.recorder.configure(settings.recorder);
         self.recorder.set_wanted(settings.record);
-        self.bus.begin(audio.clone(), assembler.silence());
+        self.bus.begin(audio.clone(), assembler.silence(), assembler.law());
         self.recorder.run_started(audio, assembler.silence());
         let unsettled = Some((unsettled, None));
         let mut shown = Shown { params: None, last_picture: Instant::now(), unsettled };

@@ -72,16 +72,16 @@ pub enum FsckError {
     #[error("{} is not the recordings folder of this store: is its disk mounted?", .0.display())]
     OtherFolder(PathBuf),
     /// The recordings folder cannot be listed.
-    #[error("the recordings cannot be listed: {0}")]
+    #[error("the recordings cannot be listed")]
     Disk(#[from] std::io::Error),
     /// The store cannot be read or written.
-    #[error("the store: {0}")]
+    #[error("the store cannot be used")]
     Store(#[from] StoreError),
     /// A step of recovery failed.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     /// A blocking task failed.
-    #[error("a task ended: {0}")]
+    #[error("a task ended")]
     Task(#[from] tokio::task::JoinError),
 }
 

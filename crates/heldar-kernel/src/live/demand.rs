@@ -16,6 +16,9 @@ pub(super) struct Demand {
     idle_close: Micros,
 }
 
+/// Viewers are looked for this often.
+const BEAT: Micros = Micros::from_secs(1);
+
 impl Demand {
     pub(super) fn new(idle_close: Micros) -> Self {
         Demand { streams: Mutex::default(), idle_close }
@@ -43,7 +46,8 @@ impl Demand {
         let mut streams = self.streams();
         let mut over = Vec::new();
         streams.retain(|stream, seen| {
-            let stays = now - *seen < self.idle_close;
+            // A viewer that was seen may have stayed until it was looked for again.
+            let stays = now - *seen <= self.idle_close + BEAT;
             if !stays {
                 over.push(stream.clone());
             }
@@ -95,11 +99,16 @@ mod tests {
         let at = |seconds: i64| MonoTime(seconds * 1_000_000);
         assert!(demand.note(&stream, at(0)));
         assert!(!demand.note(&stream, at(10)));
-        assert!(demand.expire(at(69)).is_empty());
-        assert_eq!(demand.expire(at(70)), std::slice::from_ref(&stream));
         assert!(demand.expire(at(71)).is_empty());
+        assert_eq!(demand.expire(at(72)), std::slice::from_ref(&stream));
+        assert!(demand.expire(at(73)).is_empty());
         assert!(!demand.wants(&stream));
         demand.note(&stream, at(300));
+        // Without any patience a stream that is watched stays nevertheless.
+        let hasty = Demand::new(Micros::ZERO);
+        hasty.note(&stream, at(0));
+        assert!(hasty.expire(at(1)).is_empty());
+        assert_eq!(hasty.expire(at(2)), std::slice::from_ref(&stream));
         demand.forget(&stream.camera);
         assert!(!demand.wants(&stream));
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, slugify};
+use heldar_live::Cut;
 use heldar_store::op::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
 use heldar_store::{Attached, AuditEntry, Camera, CameraFields, ErrorKind, StoreError};
 use serde_json::{Map, Value, json};
@@ -212,6 +213,7 @@ async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
 /// Ends everything that runs for a camera that is gone from the store. Its last segments are complete and indexed
 /// afterwards, so that a camera made anew under its id has nothing to do with them.
 async fn end(kernel: &Kernel, mut camera: Camera) {
+    kernel.watching.viewers.cut_camera(&camera.id, Cut::CameraRemoved);
     camera.fields.enabled = false;
     if let Err(error) = kernel.apply(&camera).await {
         tracing::debug!(camera = %camera.id, %error, "a camera that goes was not stopped in order");

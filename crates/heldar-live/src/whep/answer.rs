@@ -5,9 +5,11 @@
 
 use std::fmt::Write;
 
-use heldar_media::{VideoCodec, VideoParams};
+use heldar_media::g711::Law;
+use heldar_media::{AudioCodec, VideoCodec, VideoParams};
 
 use super::offer::{Offer, Payload, Section, Transport};
+use crate::bus::Tracks;
 
 /// URI of the header extension that carries `a=mid` (RFC 9143 15).
 pub(super) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
@@ -25,14 +27,64 @@ pub(super) struct Match {
     pub(super) video: usize,
     /// Payload types for pictures; the first is used first.
     pub(super) pictures: Vec<(VideoCodec, Payload)>,
-    /// The section that could carry sound, and its payload type for Opus.
-    pub(super) sound: Option<(usize, Payload)>,
+    /// What could carry sound.
+    pub(super) sound: Option<Sound>,
+}
+
+/// The section that could carry sound, on the same path as the pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sound {
+    /// Its index.
+    pub(super) section: usize,
+    /// Payload types; what the camera sends comes first.
+    pub(super) payloads: Vec<(SoundCodec, Payload)>,
+}
+
+/// Codings of sound that viewers are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SoundCodec {
+    Opus,
+    G711(Law),
+}
+
+impl SoundCodec {
+    /// Its name, as viewers are listed with it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            SoundCodec::Opus => "opus",
+            SoundCodec::G711(Law::Mu) => "pcmu",
+            SoundCodec::G711(Law::A) => "pcma",
+        }
+    }
+
+    /// How descriptions name it (RFC 7587 7, RFC 3551 6).
+    fn coding(self) -> &'static str {
+        match self {
+            SoundCodec::Opus => "opus/48000/2",
+            SoundCodec::G711(Law::Mu) => "PCMU/8000",
+            SoundCodec::G711(Law::A) => "PCMA/8000",
+        }
+    }
+}
+
+impl Sound {
+    /// The payload type for a codec.
+    pub(super) fn payload(&self, codec: SoundCodec) -> Option<&Payload> {
+        self.payloads.iter().find(|(known, _)| *known == codec).map(|(_, payload)| payload)
+    }
+
+    /// How the sound of a stream is sent. Only Opus and what became Opus can be.
+    pub(super) fn codec(&self, tracks: &Tracks) -> Option<SoundCodec> {
+        tracks.audio().filter(|audio| audio.codec == AudioCodec::Opus)?;
+        let codecs = [tracks.law.map(SoundCodec::G711), Some(SoundCodec::Opus)];
+        codecs.into_iter().flatten().find(|codec| self.payload(*codec).is_some())
+    }
 }
 
 impl Match {
     /// The sections that are used.
     pub(super) fn sections(&self) -> impl Iterator<Item = usize> {
-        [Some(self.video), self.sound.as_ref().map(|(at, _)| *at)].into_iter().flatten()
+        [Some(self.video), self.sound.as_ref().map(|sound| sound.section)].into_iter().flatten()
     }
 
     /// The payload type for a codec.
@@ -46,13 +98,20 @@ pub(super) fn video_section(offer: &Offer) -> Option<usize> {
     offer.sections.iter().position(|section| section.media == "video" && !section.is_off && section.receives)
 }
 
-/// The section that takes sound on the same path as the pictures, with its payload type for Opus.
-pub(super) fn sound(offer: &Offer, video: usize) -> Option<(usize, Payload)> {
+/// The section that takes sound on the same path as the pictures: Opus, and G.711 as the camera sends it.
+pub(super) fn sound(offer: &Offer, video: usize, law: Option<Law>) -> Option<Sound> {
     offer.sections.iter().enumerate().find_map(|(index, section)| {
         let shares_path = offer.is_bundled(section) && offer.is_bundled(&offer.sections[video]);
-        let fits = section.media == "audio" && !section.is_off && section.receives && shares_path;
-        let opus = section.payloads.iter().find(|payload| payload.coding == "opus/48000/2");
-        opus.filter(|_| fits).map(|payload| (index, payload.clone()))
+        if section.media != "audio" || section.is_off || !section.receives || !shares_path {
+            return None;
+        }
+        let codecs = [law.map(SoundCodec::G711), Some(SoundCodec::Opus)];
+        let payloads = codecs.into_iter().flatten().filter_map(|codec| {
+            let is_it = |payload: &&Payload| payload.coding.eq_ignore_ascii_case(codec.coding());
+            Some((codec, section.payloads.iter().find(is_it)?.clone()))
+        });
+        let payloads: Vec<_> = payloads.collect();
+        (!payloads.is_empty()).then_some(Sound { section: index, payloads })
     })
 }
 
@@ -153,7 +212,7 @@ pub(super) fn write(offer: &Offer, agreed: &Match, local: &Local) -> String {
     for (index, section) in offer.sections.iter().enumerate() {
         match &agreed.sound {
             _ if index == agreed.video => video(&mut out, section, agreed, local),
-            Some((at, payload)) if *at == index => audio(&mut out, section, payload, local),
+            Some(sound) if sound.section == index => audio(&mut out, section, sound, local),
             _ => refuse(&mut out, section),
         }
     }
@@ -207,11 +266,14 @@ fn video(out: &mut String, section: &Section, agreed: &Match, local: &Local) {
     }
 }
 
-fn audio(out: &mut String, section: &Section, payload: &Payload, local: &Local) {
-    open(out, section, &payload.number.to_string(), local);
+fn audio(out: &mut String, section: &Section, sound: &Sound, local: &Local) {
+    let numbers: Vec<String> = sound.payloads.iter().map(|(_, payload)| payload.number.to_string()).collect();
+    open(out, section, &numbers.join(" "), local);
     // Without sound the section stays: it may be the first of the bundle, whose path is everyone's.
     line(out, format_args!("a={}", if local.sound_ssrc.is_some() { "sendonly" } else { "inactive" }));
-    describe(out, payload, "opus/48000/2");
+    for (codec, payload) in &sound.payloads {
+        describe(out, payload, codec.coding());
+    }
     if let Some(ssrc) = local.sound_ssrc {
         line(
             out,
@@ -330,7 +392,11 @@ mod tests {
         let video = video_section(offer).unwrap();
         let picture =
             best(&offer.sections[video], &params(VideoCodec::H264, &[1, 0x42, 0xc0, 0x1f])).unwrap();
-        Match { video, pictures: vec![(VideoCodec::H264, picture)], sound: sound(offer, video) }
+        Match {
+            video,
+            pictures: vec![(VideoCodec::H264, picture)],
+            sound: sound(offer, video, Some(Law::Mu)),
+        }
     }
 
     #[test]
@@ -342,7 +408,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+                // The camera's own G.711 first.
+                "m=audio 9 UDP/TLS/RTP/SAVPF 0 111",
                 "m=video 9 UDP/TLS/RTP/SAVPF 102 103",
                 "m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
             ]
@@ -354,11 +421,11 @@ mod tests {
     }
 
     #[test]
-    fn without_sound_its_section_is_silent_and_without_opus_it_is_refused() {
+    fn without_sound_its_section_is_silent_and_without_a_coding_it_is_refused() {
         let offer = Offer::parse(BROWSER).unwrap();
         let text = write(&offer, &agreed(&offer), &local(None));
         assert!(text.contains("m=audio 9 ") && text.contains("a=inactive"));
-        let offer = Offer::parse(&BROWSER.replace("opus", "speex")).unwrap();
+        let offer = Offer::parse(&BROWSER.replace("opus", "speex").replace("PCMU", "G722")).unwrap();
         let text = write(&offer, &agreed(&offer), &local(None));
         assert!(text.contains("m=audio 0 ") && text.contains("a=group:BUNDLE 1\r\n"));
     }

@@ -24,12 +24,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use heldar_media::{AudioCodec, VideoCodec, VideoParams};
+use heldar_media::{VideoCodec, VideoParams};
 use str0m::IceCreds;
 use str0m::config::DtlsCert;
 use tokio::task::JoinHandle;
 
-use self::answer::Match;
+use self::answer::{Match, SoundCodec};
 use self::offer::{Offer, Payload, Section, Trickle};
 use self::peer::Plan;
 use self::session::{Parts, Session};
@@ -202,7 +202,7 @@ impl WebRtc {
             let reason = "a=rtcp-mux is missing: RTP and RTCP come on one port here";
             return Err(OfferError::Malformed(reason.to_owned()));
         }
-        let has_sound = chosen.carries_opus() && agreed.sound.is_some();
+        let audio = agreed.sound.as_ref().and_then(|sound| sound.codec(&chosen.bus.tracks().borrow()));
         let now = Instant::now();
         let server = &self.server;
         let addresses = host_addresses(server.socket.local(), &server.public_addresses);
@@ -217,7 +217,7 @@ impl WebRtc {
         let plan = Plan {
             offer: &offer,
             agreed: &agreed,
-            has_sound,
+            has_sound: audio.is_some(),
             creds,
             certificate,
             addresses: &addresses,
@@ -226,7 +226,7 @@ impl WebRtc {
         let (peer, local) = plan.build(now)?;
         let (resource, etag) = (names.resource.clone(), names.etag.clone());
         let ticket = server.table.open(names).ok_or(OfferError::Busy)?;
-        let audio = has_sound.then_some(AudioCodec::Opus.as_str());
+        let audio = audio.map(SoundCodec::as_str);
         let seat = seat(chosen.choice);
         seat.audio(audio);
         let sdp = answer::write(&offer, &agreed, &local);
@@ -332,12 +332,12 @@ impl Chosen {
         let is_taken = |number: u8| {
             pictures.iter().any(|(_, payload)| payload.number == number || payload.repair == Some(number))
         };
-        let sound = answer::sound(offer, video).filter(|(_, payload)| !is_taken(payload.number));
+        let mut sound = answer::sound(offer, video, self.bus.tracks().borrow().law);
+        if let Some(sound) = &mut sound {
+            sound.payloads.retain(|(_, payload)| !is_taken(payload.number));
+        }
+        let sound = sound.filter(|sound| !sound.payloads.is_empty());
         Match { video, pictures, sound }
-    }
-
-    fn carries_opus(&self) -> bool {
-        self.bus.tracks().borrow().audio().is_some_and(|audio| audio.codec == AudioCodec::Opus)
     }
 }
 

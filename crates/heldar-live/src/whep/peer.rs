@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use heldar_media::VideoCodec;
+use heldar_media::g711::{self, Law};
+use heldar_media::{AccessUnit, VideoCodec};
 use str0m::config::{DtlsCert, Fingerprint};
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{Frequency, MediaKind, Mid, Pt};
@@ -13,8 +14,9 @@ use str0m::rtp::{Extension, RtpWrite, SeqNo, Ssrc};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
 use super::OfferError;
-use super::answer::{self, Local, Match};
+use super::answer::{self, Local, Match, SoundCodec};
 use super::offer::{Offer, Section, Transport};
+use crate::bus::Tracks;
 
 /// Packets kept for retransmission: at most 460 kB, of one second at 3.7 Mbit/s.
 const KEPT_PACKETS: usize = 400;
@@ -120,9 +122,13 @@ impl Plan<'_> {
             let (number, repair) = (payload.number.into(), payload.repair.map(Pt::from));
             codecs.add_config(number, repair, codec, Frequency::NINETY_KHZ, None, FormatParams::default());
         }
-        if let Some((_, payload)) = &self.agreed.sound {
-            let (number, rate) = (payload.number.into(), Frequency::FORTY_EIGHT_KHZ);
-            codecs.add_config(number, None, Codec::Opus, rate, Some(2), FormatParams::default());
+        for (codec, payload) in self.agreed.sound.iter().flat_map(|sound| &sound.payloads) {
+            let (codec, rate, channels) = match codec {
+                SoundCodec::Opus => (Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2)),
+                SoundCodec::G711(Law::Mu) => (Codec::PCMU, Frequency::EIGHT_KHZ, None),
+                SoundCodec::G711(Law::A) => (Codec::PCMA, Frequency::EIGHT_KHZ, None),
+            };
+            codecs.add_config(payload.number.into(), None, codec, rate, channels, FormatParams::default());
         }
         config
     }
@@ -150,8 +156,12 @@ impl Plan<'_> {
         let stream = api.declare_stream_tx(picture, repair, mid, None);
         stream.set_rtx_cache(KEPT_PACKETS, KEPT_FOR, Some(REPAIR_SHARE));
         let pictures = Numbers { ssrc: picture, next, offset };
-        let section =
-            self.agreed.sound.as_ref().filter(|_| self.has_sound).map(|(at, _)| &self.offer.sections[*at]);
+        let section = self
+            .agreed
+            .sound
+            .as_ref()
+            .filter(|_| self.has_sound)
+            .map(|sound| &self.offer.sections[sound.section]);
         let sound = section.map(|section| {
             let mid = mid_of(section, "audio");
             api.declare_media(mid, MediaKind::Audio);
@@ -185,13 +195,25 @@ impl Peer {
         }
     }
 
-    /// Sends a frame of sound.
-    pub(super) fn write_sound(&mut self, ticks: i64, captured: Instant, frame: &[u8]) {
-        let (Some(numbers), Some((_, payload))) = (&mut self.sound, &self.agreed.sound) else { return };
+    /// How the sound of a stream is sent, if it is.
+    pub(super) fn sound_codec(&self, tracks: &Tracks) -> Option<SoundCodec> {
+        self.sound.as_ref()?;
+        self.agreed.sound.as_ref()?.codec(tracks)
+    }
+
+    /// Sends a frame of sound, as the camera sent it where that was agreed on. `ticks` are at 48 kHz.
+    pub(super) fn write_sound(&mut self, ticks: i64, captured: Instant, unit: &AccessUnit) {
+        let (Some(numbers), Some(sound)) = (&mut self.sound, &self.agreed.sound) else { return };
+        let original = unit.original.as_ref().and_then(|original| {
+            let payload = sound.payload(SoundCodec::G711(original.law))?;
+            Some((payload, ticks / (48_000 / i64::from(g711::SAMPLE_RATE)), &original.samples))
+        });
+        let converted = || Some((sound.payload(SoundCodec::Opus)?, ticks, &unit.payload));
+        let Some((payload, ticks, frame)) = original.or_else(converted) else { return };
         let (sequence, time) = numbers.take(ticks);
         let mut api = self.rtc.direct_api();
         if let Some(stream) = api.stream_tx(&numbers.ssrc) {
-            stream.write_rtp(RtpWrite::new(payload.number.into(), sequence, time, captured, frame));
+            stream.write_rtp(RtpWrite::new(payload.number.into(), sequence, time, captured, &frame[..]));
         }
     }
 }

@@ -15,6 +15,7 @@ use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::{Event, IceConnectionState, Input, Output};
 use tokio::sync::{mpsc, oneshot};
 
+use super::answer::SoundCodec;
 use super::backlog::{Backlog, Lateness};
 use super::judge::{Change, Judge};
 use super::outbox::{Outbox, Packet};
@@ -421,7 +422,7 @@ impl Session {
         if let (Some(params), Some(timeline), true) = (opus, &mut self.timeline, self.peer.has_sound()) {
             let ticks = timeline.sound(unit.captured_at, params.frame_samples);
             let captured = timeline.sound_instant(ticks, now);
-            self.peer.write_sound(ticks, captured, &unit.payload);
+            self.peer.write_sound(ticks, captured, unit);
             self.has_written = true;
         }
     }
@@ -573,9 +574,8 @@ impl Session {
             self.is_reduced = !self.is_reduced;
             if self.is_reduced { self.judge.reduced(now) } else { self.judge.restored(now) }
         }
-        let carries_opus =
-            self.bus.tracks().borrow().audio().is_some_and(|audio| audio.codec == AudioCodec::Opus);
-        self.seat.audio((self.peer.has_sound() && carries_opus).then_some("opus"));
+        let sound = self.peer.sound_codec(&self.bus.tracks().borrow());
+        self.seat.audio(sound.map(SoundCodec::as_str));
         self.replay(now)
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use heldar_base::{CameraId, MonoTime, PublicId, StreamId, StreamKind, WallTime};
+use heldar_media::g711::{Law, Original};
 use heldar_media::{
     AccessUnit, AudioCodec, AudioParams, SyncKind, TrackKind, TrackParams, VideoCodec, VideoParams, nal,
 };
@@ -92,6 +93,7 @@ fn picture(params: &Arc<TrackParams>, ms: i64, units: &[Vec<u8>]) -> Arc<AccessU
         sync: if is_sync { SyncKind::Closed } else { SyncKind::None },
         params: params.clone(),
         payload: payload.freeze(),
+        original: None,
     })
 }
 
@@ -438,18 +440,50 @@ fn opus_frame(ms: i64, params: &Arc<TrackParams>) -> Arc<AccessUnit> {
     })
 }
 
-#[tokio::test]
-async fn opus_goes_along() {
-    let stage = Stage::new();
-    let sound = Arc::new(TrackParams::Audio(AudioParams {
+fn opus() -> Arc<TrackParams> {
+    Arc::new(TrackParams::Audio(AudioParams {
         codec: AudioCodec::Opus,
         codec_string: "opus".to_owned(),
         sample_rate: 48_000,
         channels: 1,
         frame_samples: 960,
         config: Bytes::new(),
-    }));
-    stage.main.begin(Some(sound.clone()), None);
+    }))
+}
+
+#[tokio::test]
+async fn g711_goes_along_as_it_came_and_converted_where_it_did_not() {
+    let stage = Stage::new();
+    let sound = opus();
+    stage.main.begin(Some(sound.clone()), None, Some(Law::A));
+    stage.sync(0, 1);
+    let (mut client, answer) = Client::play_with(&stage, stage.feeds(), |codecs| {
+        codecs.enable_h264(true);
+        codecs.enable_pcma(true, false);
+    })
+    .await;
+    assert_eq!((answer.audio, stage.viewers.list()[0].audio), (Some("pcma"), Some("pcma")));
+    assert_eq!(client.frame().await.mid, client.video);
+    let samples = Bytes::from(vec![0x55; 160]);
+    let mut last: Option<i64> = None;
+    for number in 1..4 {
+        let original = Some(Original { law: Law::A, samples: samples.clone() });
+        let frame = opus_frame(number * 20, &sound);
+        stage.main.publish(Arc::new(AccessUnit { original, ..AccessUnit::clone(&frame) }));
+        let frame = client.frame().await;
+        assert_eq!(frame.units, [samples.to_vec()]);
+        assert!(last.is_none_or(|last| frame.ticks == last + 160));
+        last = Some(frame.ticks);
+    }
+    stage.main.publish(opus_frame(80, &sound));
+    assert_eq!(client.frame().await.units, [vec![0xfc, 80]]);
+}
+
+#[tokio::test]
+async fn opus_goes_along() {
+    let stage = Stage::new();
+    let sound = opus();
+    stage.main.begin(Some(sound.clone()), None, None);
     stage.sync(0, 1);
     let (mut client, answer) = Client::play(&stage, stage.feeds()).await;
     assert_eq!((answer.audio, stage.viewers.list()[0].audio), (Some("opus"), Some("opus")));

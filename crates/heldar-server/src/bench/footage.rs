@@ -70,6 +70,7 @@ impl Looped {
             sync: unit.sync,
             params: self.params.clone(),
             payload: unit.payload.clone(),
+            original: None,
         };
         self.at += 1;
         if self.at == self.units.len() {

@@ -449,6 +449,7 @@ impl SimCamera {
             sync: unit.sync,
             params: unit.params,
             payload: unit.payload,
+            original: None,
         }))
     }
 }

@@ -114,6 +114,8 @@ fn still_runs(kernel: &Kernel, stream: &StreamId) -> Result<(), ApiError> {
 
 /// What a stream carries; waits for its first picture.
 async fn described(bus: &Bus) -> Result<Tracks, ApiError> {
+    // Who waits counts as a viewer: the stream is not closed meanwhile.
+    let _waiting = bus.follow();
     let mut tracks = bus.tracks();
     let known = tokio::time::timeout(FIRST_PICTURE, tracks.wait_for(|tracks| tracks.video.is_some())).await;
     match known {

@@ -171,6 +171,8 @@ fn shown(
 
 /// What a stream carries; waits for its session's first picture. `None` if none comes.
 async fn flowing(bus: &Bus) -> Option<Tracks> {
+    // Who waits counts as a viewer: the stream is not closed meanwhile.
+    let _waiting = bus.follow();
     let mut tracks = bus.tracks();
     let known = tokio::time::timeout(FIRST_PICTURE, tracks.wait_for(|tracks| tracks.flows)).await;
     known.ok()?.ok().map(|tracks| tracks.clone())

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use heldar_live::{Bus, Received, Units};
-use heldar_media::{AccessUnit, TrackKind, TrackParams};
+use heldar_media::{AccessUnit, TrackKind, TrackParams, g711};
 use heldar_rtsp::server::{Payload, Unit};
 
 use super::format::{self, AUDIO, VIDEO};
@@ -85,15 +86,14 @@ impl Feed<'_> {
     }
 
     fn publish(&mut self, unit: &AccessUnit) -> Result<(), Over> {
-        let (track, rate) = match unit.track {
+        let (track, rate, payload) = match unit.track {
             TrackKind::Video => {
                 self.take_params(&unit.params)?;
-                (VIDEO, VIDEO_RATE)
+                (VIDEO, VIDEO_RATE, &unit.payload)
             }
-            TrackKind::Audio => match (unit.params.audio(), &self.served.shape.audio) {
-                (Some(params), Some(described)) if params == described => (AUDIO, params.sample_rate),
-                // Sound that no session was told of.
-                _ => return Ok(()),
+            TrackKind::Audio => match self.sound(unit) {
+                Some((rate, payload)) => (AUDIO, rate, payload),
+                None => return Ok(()),
             },
         };
         self.served.stream.publish(&Unit {
@@ -101,9 +101,20 @@ impl Feed<'_> {
             captured_at: unit.captured_at,
             rtp_time: self.times.rtp(unit.captured_at, rate),
             sync: unit.sync.is_sync(),
-            payload: Payload::Frame(unit.payload.clone()),
+            payload: Payload::Frame(payload.clone()),
         });
         Ok(())
+    }
+
+    /// A frame of sound as it was described, with its clock rate; `None` for sound that no session was told of.
+    fn sound<'a>(&self, unit: &'a AccessUnit) -> Option<(u32, &'a Bytes)> {
+        let shape = &self.served.shape;
+        if let Some(law) = shape.law {
+            let original = unit.original.as_ref().filter(|original| original.law == law)?;
+            return Some((g711::SAMPLE_RATE, &original.samples));
+        }
+        let params = unit.params.audio().filter(|params| shape.audio.as_ref() == Some(params))?;
+        Some((params.sample_rate, &unit.payload))
     }
 
     /// Parameters of the next picture, which the server sends in band before each sync sample.
@@ -147,6 +158,7 @@ mod tests {
             sync,
             params: params.clone(),
             payload: Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]),
+            original: None,
         })
     }
 
@@ -190,7 +202,7 @@ mod tests {
     async fn parameters_change_and_sound_is_what_was_described() {
         let bus = Bus::default();
         let aac = audio(AudioCodec::Aac, 48_000);
-        bus.begin(Some(aac.clone()), None);
+        bus.begin(Some(aac.clone()), None, None);
         bus.publish(unit(0, &video(0x1f), SyncKind::Closed));
         let (_restream, stream) = begin(&bus);
         handed(&stream, 1).await;
@@ -204,11 +216,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn sound_that_was_converted_goes_on_as_it_came() {
+        let bus = Bus::default();
+        let opus = audio(AudioCodec::Opus, 48_000);
+        bus.begin(Some(opus.clone()), None, Some(g711::Law::Mu));
+        bus.publish(unit(0, &video(0x1f), SyncKind::Closed));
+        let (_restream, stream) = begin(&bus);
+        handed(&stream, 1).await;
+        let frame = unit(20, &opus, SyncKind::Closed);
+        bus.publish(frame.clone());
+        let samples = Bytes::from_static(&[0xff; 160]);
+        for law in [g711::Law::A, g711::Law::Mu] {
+            let original = Some(g711::Original { law, samples: samples.clone() });
+            bus.publish(Arc::new(AccessUnit { original, ..AccessUnit::clone(&frame) }));
+        }
+        handed(&stream, 2).await;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        assert_eq!(stream.stats().units, 2, "only what was described");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_asks_anew_gets_the_sound_that_has_come_since() {
         let bus = Bus::default();
         bus.publish(unit(0, &video(0x1f), SyncKind::Closed));
         let (restream, silent) = begin(&bus);
-        bus.begin(Some(audio(AudioCodec::Aac, 48_000)), None);
+        bus.begin(Some(audio(AudioCodec::Aac, 48_000)), None, None);
         let tracks = bus.tracks().borrow().clone();
         let id = restream.of(&silent).unwrap().id.clone();
         assert!(restream.find(&id, |shape| shape.fits(&tracks)).is_none());

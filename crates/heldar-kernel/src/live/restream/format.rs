@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use heldar_live::Tracks;
+use heldar_media::g711::Law;
 use heldar_media::{AudioCodec, AudioParams, RecordError, VideoCodec, VideoParams, h264, h265};
 use heldar_rtsp::server::{Format, ParameterSets};
 
@@ -15,6 +16,8 @@ pub(super) const AUDIO: usize = 1;
 pub(super) struct Shape {
     pub(super) codec: VideoCodec,
     pub(super) audio: Option<AudioParams>,
+    /// What the camera sends, where the sound of viewers is converted.
+    pub(super) law: Option<Law>,
     /// Of the pictures when it was described.
     video: Format,
 }
@@ -26,23 +29,26 @@ impl Shape {
     /// Parameter sets that cannot be read.
     pub(super) fn of(tracks: &Tracks) -> Result<Option<Self>, RecordError> {
         let Some(video) = tracks.video() else { return Ok(None) };
-        Ok(Some(Shape { codec: video.codec, audio: tracks.audio().cloned(), video: pictures(video)? }))
+        let (audio, law) = (tracks.audio().cloned(), tracks.law);
+        Ok(Some(Shape { codec: video.codec, audio, law, video: pictures(video)? }))
     }
 
     /// Whether one description does for both.
     pub(super) fn is_like(&self, other: &Shape) -> bool {
-        self.codec == other.codec && self.audio == other.audio
+        self.codec == other.codec && self.audio == other.audio && self.law == other.law
     }
 
     /// Whether its description is true of what is known of a stream.
     pub(super) fn fits(&self, tracks: &Tracks) -> bool {
-        tracks.video().is_some_and(|video| video.codec == self.codec) && tracks.audio() == self.audio.as_ref()
+        tracks.video().is_some_and(|video| video.codec == self.codec)
+            && tracks.audio() == self.audio.as_ref()
+            && tracks.law == self.law
     }
 
     /// Tracks for the server.
     pub(super) fn formats(&self) -> Vec<Format> {
         let mut formats = vec![self.video.clone()];
-        formats.extend(self.audio.as_ref().map(sound));
+        formats.extend(self.audio.as_ref().map(|audio| sound(audio, self.law)));
         formats
     }
 }
@@ -80,7 +86,12 @@ pub(super) fn pictures(params: &VideoParams) -> Result<Format, RecordError> {
     }
 }
 
-fn sound(params: &AudioParams) -> Format {
+fn sound(params: &AudioParams, law: Option<Law>) -> Format {
+    match law {
+        Some(Law::Mu) => return Format::Pcmu,
+        Some(Law::A) => return Format::Pcma,
+        None => {}
+    }
     let AudioParams { sample_rate, channels, .. } = *params;
     match params.codec {
         AudioCodec::Aac => Format::Aac { config: Bytes::clone(&params.config), sample_rate, channels },
@@ -143,5 +154,11 @@ pub(super) mod tests {
         assert!(!shape.fits(&tracks(0x1f, Some(audio(AudioCodec::Aac, 44_100)))));
         assert!(!shape.fits(&tracks(0x1f, Some(audio(AudioCodec::Opus, 48_000)))));
         assert!(Shape::of(&Tracks::default()).unwrap().is_none());
+        // What was converted for others goes on as it came.
+        let opus = Some(audio(AudioCodec::Opus, 48_000));
+        let converted = Tracks { law: Some(Law::Mu), ..tracks(0x1f, opus.clone()) };
+        let shape = Shape::of(&converted).unwrap().unwrap();
+        assert!(matches!(shape.formats()[AUDIO], Format::Pcmu));
+        assert!(shape.fits(&converted) && !shape.fits(&tracks(0x1f, opus)));
     }
 }
