@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::CameraId;
 use crate::reason::slugs;
-use crate::{CameraId, Secret};
 
 slugs! {
     /// One right. The order is that of every list.
@@ -110,6 +110,57 @@ impl Scope {
     }
 }
 
+impl Role {
+    /// What it may do. Under `enforced` machine auth, a machine can no longer watch.
+    pub fn capabilities(self, enforced: bool) -> BTreeSet<Capability> {
+        use Capability::*;
+        let view = [
+            CameraRead,
+            VideoLive,
+            VideoPlayback,
+            VideoExport,
+            EventsRead,
+            IdentityRead,
+            AiTasks,
+            AiFrames,
+            SystemRead,
+            NetScan,
+            ModuleProxy,
+        ];
+        match self {
+            Role::Admin => Capability::ALL.iter().copied().collect(),
+            Role::Manager => view.into_iter().chain([GateOperate, RegistryManage]).collect(),
+            Role::Guard => view.into_iter().chain([GateOperate]).collect(),
+            Role::Viewer => view.into(),
+            Role::Integration if enforced => {
+                [CameraRead, EventsRead, AiTasks, AiFrames, AiIngest, AiEmbedwork].into()
+            }
+            Role::Integration => view.into_iter().chain([AiIngest, AiEmbedwork]).collect(),
+        }
+    }
+}
+
+/// What a principal came with. The id names the credential and is no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// Nothing: access control is off.
+    Nothing,
+    /// A sign-in.
+    Session(String),
+    /// A key.
+    Key(String),
+}
+
+impl Credential {
+    /// Its id, for the audit trail.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Credential::Nothing => None,
+            Credential::Session(id) | Credential::Key(id) => Some(id),
+        }
+    }
+}
+
 /// Who makes a request.
 #[derive(Clone, Debug)]
 pub struct Principal {
@@ -125,8 +176,8 @@ pub struct Principal {
     pub capabilities: BTreeSet<Capability>,
     /// Where it may do so.
     pub scope: Scope,
-    /// The credential it came with, when there was one; never shown.
-    pub credential: Option<Secret<String>>,
+    /// What it came with.
+    pub credential: Credential,
 }
 
 impl Principal {
@@ -139,7 +190,7 @@ impl Principal {
             role: Role::Admin,
             capabilities: Capability::ALL.iter().copied().collect(),
             scope: Scope::All,
-            credential: None,
+            credential: Credential::Nothing,
         }
     }
 
@@ -152,6 +203,25 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles() {
+        let view = Role::Viewer.capabilities(false);
+        assert_eq!(view.len(), 11);
+        for (role, more) in [
+            (Role::Guard, &[Capability::GateOperate][..]),
+            (Role::Manager, &[Capability::RegistryManage, Capability::GateOperate]),
+            (Role::Integration, &[Capability::AiIngest, Capability::AiEmbedwork]),
+        ] {
+            let has = role.capabilities(false);
+            assert!(has.is_superset(&view), "{role}");
+            assert_eq!(has.difference(&view).copied().collect::<Vec<_>>(), more, "{role}");
+        }
+        assert_eq!(Role::Admin.capabilities(true).len(), Capability::ALL.len());
+        let machine = Role::Integration.capabilities(true);
+        assert!(machine.len() == 6 && !machine.contains(&Capability::VideoPlayback));
+        assert_eq!(Role::Viewer.capabilities(true), view);
+    }
 
     #[test]
     fn an_empty_scope_covers_nothing() {

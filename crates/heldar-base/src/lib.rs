@@ -4,13 +4,15 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod cidr;
 mod clock;
 mod id;
 mod reason;
 mod secret;
 mod time;
 
-pub use access::{Capability, OutOfScope, Principal, PrincipalKind, Role, Scope};
+pub use access::{Capability, Credential, OutOfScope, Principal, PrincipalKind, Role, Scope};
+pub use cidr::{Cidr, CidrError, contains};
 pub use clock::{Clock, SimClock};
 pub use id::{CameraId, IdError, PublicId, SegmentId, SiteId, StreamId, StreamKind, slugify};
 pub use reason::{Cause, EndReason, NotWanted, ReasonClass};

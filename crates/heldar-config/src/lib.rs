@@ -9,7 +9,6 @@
 //! with every start error on the way collected in [`StartErrors`].
 #![forbid(unsafe_code)]
 
-mod cidr;
 mod database;
 mod doctor;
 mod kind;
@@ -29,9 +28,9 @@ mod table;
 mod value;
 mod variable;
 
-pub use cidr::{Cidr, CidrError, contains};
 pub use database::{DatabaseError, DatabaseTarget};
 pub use doctor::{DoctorEntry, Finding, Level};
+pub use heldar_base::{Cidr, CidrError, contains};
 pub use kind::{FloatRule, IntRule, Kind, Sign, Zero};
 pub use load::{Loaded, StartError, StartErrors, load};
 pub use local::{Forwarding, counts_as_local, is_forwarding_header};

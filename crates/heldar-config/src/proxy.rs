@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::cidr::{Cidr, contains};
+use heldar_base::{Cidr, contains};
 
 /// The forwarding headers of a request, each value in the order received.
 #[derive(Clone, Debug, Default)]

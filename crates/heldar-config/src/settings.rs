@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use heldar_base::{Micros, Secret};
 use url::Url;
 
-use crate::cidr::Cidr;
 use crate::database::DatabaseTarget;
 use crate::load::Values;
 use crate::origin::{CorsPolicy, Origin};
 use crate::posture::{AccessControl, BindHost, BindReason, DeploymentMode, Exposure, Posture, Tier};
 use crate::value::Value;
 pub use crate::value::ZoneSetting;
+use heldar_base::Cidr;
 
 /// All settings of the server.
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use heldar_base::Secret;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use url::Url;
 
-use crate::cidr::Cidr;
 use crate::database::DatabaseTarget;
 use crate::kind::{FloatRule, IntRule, Kind, Sign, Zero};
 use crate::origin::{CorsPolicy, Origin};
+use heldar_base::Cidr;
 
 /// 1024³.
 const GIB: f64 = 1_073_741_824.0;

@@ -197,7 +197,7 @@ mod tests {
                 None => Scope::All,
                 Some(list) => Scope::Cameras(list.iter().map(|c| CameraId::new(c).unwrap()).collect()),
             },
-            credential: None,
+            credential: heldar_base::Credential::Nothing,
         }
     }
 

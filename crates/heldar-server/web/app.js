@@ -1,13 +1,16 @@
 // The page: what is asked of the server and how often, which camera and which window are looked at, and who is told.
 
+import { showAbout } from './about.js';
+import { account, can } from './account.js';
 import { ApiError, get, now, poll } from './api.js';
 import { Clips } from './clips.js';
 import { bindAdd, bindRemove } from './dialogs.js';
 import { find, h, text, toast } from './dom.js';
+import { keepTheDoor } from './entry.js';
 import { makeStage } from './stage.js';
-import { Timeline, facts } from './timeline.js';
-import { iso, parse, when, zone } from './time.js';
-import { bytes, cause, notWanted, state } from './words.js';
+import { Timeline } from './timeline.js';
+import { iso, parse, zone } from './time.js';
+import { bytes } from './words.js';
 
 const MINUTE = 60_000;
 /** Share of the timeline that lies ahead of now while it moves along. */
@@ -100,12 +103,16 @@ function begin() {
 }
 
 window.addEventListener('hashchange', () => {
+  if (!find('main').hidden) goWhereAddressed();
+});
+
+function goWhereAddressed() {
   const { id, instant } = addressed();
   if (!id) return;
   choose(id);
   if (Number.isNaN(instant)) player.latest(id);
   else player.seek(instant, { camera: id });
-});
+}
 
 // The window of the timeline
 
@@ -187,6 +194,8 @@ async function ask(work) {
     failures = 0;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    // Who may ask is the door's business.
+    if (error.status === 401) return;
     failures += 1;
     if (failures > 1 || !page.started) banner(error.status === 0 ? 'The server does not answer. Trying again…' : error.text);
     return;
@@ -202,7 +211,7 @@ function banner(message) {
 const cameras = poll(
   () =>
     ask(async () => {
-      page.cameras = await get('/api/v1/cameras');
+      page.cameras = can('camera:read') ? await get('/api/v1/cameras') : [];
       find('main').dataset.state = page.cameras.length ? 'ready' : 'empty';
       if (!page.cameras.length && page.started) {
         page.started = false;
@@ -217,6 +226,7 @@ const cameras = poll(
 
 const statuses = poll(
   () =>
+    can('camera:read') &&
     ask(async () => {
       const list = await get('/api/v1/health/cameras');
       page.statuses = new Map(list.map((status) => [status.camera_id, status]));
@@ -231,6 +241,7 @@ const statuses = poll(
 
 const strips = poll(
   () =>
+    can('video:playback') &&
     ask(async () => {
       const { from, to } = bounds();
       const query = new URLSearchParams({ from: iso(from), to: iso(Math.min(to, now())), resolution: '0' });
@@ -244,7 +255,7 @@ const strips = poll(
 );
 
 // Of the past nothing is left to be told when this fails.
-poll(() => get('/api/v1/system').then(showSystem, () => {}), () => SYSTEM_MS);
+poll(() => can('system:read') && get('/api/v1/system').then(showSystem, () => {}), () => SYSTEM_MS);
 
 function coverage({ ranges, gaps }) {
   const spans = (list) => (list ?? []).map((each) => ({ ...each, start: parse(each.start), end: parse(each.end) }));
@@ -266,7 +277,8 @@ function withStatus(camera) {
 function show() {
   timeline.setCameras(page.cameras.map(withStatus), page.selected);
   showSummary();
-  showAbout();
+  const camera = chosen();
+  showAbout(camera && withStatus(camera));
 }
 
 let storage = '';
@@ -294,45 +306,6 @@ function showSummary() {
   summary.replaceChildren(list.length ? count : '', h('span', {}, storage));
 }
 
-function showAbout() {
-  const camera = chosen();
-  find('about').hidden = find('export').hidden = !camera;
-  if (!camera) return;
-  const status = page.statuses.get(camera.id);
-  const now = status?.state ?? 'unknown';
-  text(find('about-name'), camera.name);
-  const chip = find('about-state');
-  text(chip, state(now));
-  chip.className = `chip ${now}`;
-  const trouble = find('about-trouble');
-  trouble.hidden = !status || (now !== 'offline' && now !== 'error');
-  text(trouble, trouble.hidden ? '' : troubleText(status));
-  const lines = Object.entries(details(camera, status)).filter(([, value]) => value);
-  const shown = find('about-facts');
-  if (shown.dataset.shown === JSON.stringify(lines)) return;
-  shown.dataset.shown = JSON.stringify(lines);
-  shown.replaceChildren(...lines.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
-}
-
-function troubleText(status) {
-  const why = status.reason_class ? cause(status.reason_class) : '';
-  const detail = status.last_error && status.last_error !== why ? status.last_error : '';
-  const sentence = [why, detail].filter(Boolean).join(': ') || 'unknown cause';
-  return `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`.replace(/\.\.$/, '.');
-}
-
-function details(camera, status) {
-  const recording = status?.state === 'recording';
-  return {
-    Stream: camera.record_url_masked,
-    Video: recording ? facts(withStatus(camera)) : '',
-    Sound: { copied: 'recorded', converted: 'recorded as Opus', unsupported: 'cannot be stored' }[status?.audio],
-    Why: status?.state === 'disabled' ? notWanted(status.not_wanted_reason) : '',
-    Since: status?.state_since && when(parse(status.state_since)),
-    Kept: `${camera.retention_hours} h`,
-  };
-}
-
 bindAdd((camera) => {
   toast(`${camera.name} is added. Connecting…`);
   page.cameras = [...page.cameras.filter((each) => each.id !== camera.id), camera].sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -349,6 +322,53 @@ bindRemove(chosen, (id) => {
   page.cameras = page.cameras.filter((camera) => camera.id !== id);
   cameras.now();
   strips.now();
+});
+
+// The door
+
+/** Controls follow what may be done. */
+function showRights() {
+  const mayManage = can('registry:manage');
+  find('add-open').hidden = find('add-first').hidden = !mayManage;
+  find('remove-open').hidden = !can('admin');
+  const mayLookBack = can('video:playback');
+  find('no-playback').hidden = mayLookBack;
+  if (!mayLookBack) timeline.setCoverage(new Map());
+  if (!can('camera:read')) empty('No cameras to be seen', 'This account may not see cameras.');
+  else if (mayManage) empty('No cameras yet', 'Heldar records every camera that speaks RTSP. Add the first one; its pictures are here a few seconds later.');
+  else empty('No cameras', 'There is none yet, or none that this account may see.');
+  clips.showRights();
+  player.showRights();
+}
+
+function empty(title, words) {
+  text(find('empty-title'), title);
+  text(find('empty-text'), words);
+}
+
+account.addEventListener('change', () => {
+  if (find('main').hidden) return;
+  showRights();
+  for (const poll of [cameras, statuses, strips]) poll.now();
+});
+
+keepTheDoor({
+  open() {
+    showRights();
+    if (!page.started) return;
+    if (addressed().id) goWhereAddressed();
+    else player.latest(page.selected);
+  },
+  shut() {
+    if (page.started && !Number.isNaN(player.wall)) remember();
+    player.stop();
+    banner('');
+    find('add-open').hidden = true;
+  },
+});
+
+player.hasLive.then((has) => {
+  if (!has) toast('This build has no live view, because its player was not built; the newest footage is shown instead.');
 });
 
 text(find('zone'), `times in ${zone()}`);

@@ -1,5 +1,6 @@
 // Export: the marked range, the request for a clip, and the clips of the camera with what proves and what limits them.
 
+import { can } from './account.js';
 import { camera as path, get, postSlow } from './api.js';
 import { find, h, icon, text } from './dom.js';
 import { clock, iso, parse, span, when } from './time.js';
@@ -28,11 +29,20 @@ export class Clips {
     this.#camera = id;
     find('clips').replaceChildren();
     this.setMarks(null);
-    this.#list();
+    this.showRights();
+  }
+
+  /** There is nothing to be marked by who may not export. */
+  showRights() {
+    const mayExport = can('video:export');
+    find('export').hidden = !mayExport || !this.#camera;
+    if (!mayExport) this.setMarks(null);
+    else if (this.#camera) this.#list();
   }
 
   /** Sets the range; an end before its begin takes its place. */
   setMarks(marks) {
+    if (!can('video:export')) marks = null;
     if (marks && marks.start > marks.end) marks = { start: marks.end, end: marks.start };
     this.#marks = marks;
     this.#error('');

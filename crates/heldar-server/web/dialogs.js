@@ -2,6 +2,7 @@
 
 import { camera as path, post, remove } from './api.js';
 import { find, text } from './dom.js';
+import { showRefusal } from './forms.js';
 
 /** Binds the dialog; `added(camera)` is called with the new one. */
 export function bindAdd(added) {
@@ -9,7 +10,7 @@ export function bindAdd(added) {
   const form = find('add-form');
   const open = () => {
     form.reset();
-    showError(form, null);
+    showRefusal(form, null);
     dialog.showModal();
   };
   find('add-open').addEventListener('click', open);
@@ -19,7 +20,7 @@ export function bindAdd(added) {
     event.preventDefault();
     const given = Object.fromEntries(new FormData(form));
     const lacking = missing(given);
-    showError(form, lacking);
+    showRefusal(form, lacking);
     if (lacking) return;
     const submit = find('add-submit');
     submit.disabled = true;
@@ -28,7 +29,7 @@ export function bindAdd(added) {
       dialog.close();
       added(camera);
     } catch (error) {
-      showError(form, error);
+      showRefusal(form, error);
     } finally {
       submit.disabled = false;
     }
@@ -46,27 +47,6 @@ function body({ name, main_stream_url: url, username, password }) {
   if (username) made.username = username;
   if (password) made.password = password;
   return made;
-}
-
-/** Shows a refusal beside its field, or above all of them where it is about none. */
-function showError(form, error) {
-  let shown = false;
-  for (const field of form.querySelectorAll('input')) {
-    const wrong = field.parentElement.querySelector('.wrong');
-    const about = error !== null && error.field === field.name;
-    wrong.hidden = !about;
-    text(wrong, about ? error.text : '');
-    if (about) {
-      field.setAttribute('aria-invalid', 'true');
-      field.focus();
-      shown = true;
-    } else {
-      field.removeAttribute('aria-invalid');
-    }
-  }
-  const above = find('add-error');
-  above.hidden = error === null || shown;
-  text(above, above.hidden ? '' : error.text ?? String(error));
 }
 
 /** Binds the dialog; `chosen()` is the camera it is about, `removed(id)` is called when it is gone. */

@@ -44,6 +44,13 @@ export function attribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
+/** Whether a control can be used: not while `reason`, which becomes its title, says why not, and not while it has no use. */
+export function allow(control, reason, isOfUse = true) {
+  control.dataset.title ??= control.title;
+  attribute(control, 'title', reason || control.dataset.title);
+  control.disabled = reason !== '' || !isOfUse;
+}
+
 let toastTimer = 0;
 
 /** Says something in passing at the edge of the page. */

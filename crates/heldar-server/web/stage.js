@@ -1,14 +1,20 @@
 // The player as people see it: screen, clock, controls and keys. What is played is the viewer's business (viewer.js).
 
-import { attribute, find, text, toast } from './dom.js';
+import { can, reasonAgainst } from './account.js';
+import { allow, attribute, find, text, toast } from './dom.js';
 import { clock, day, fromField, span, toField, when } from './time.js';
 import { Viewer } from './viewer.js';
 
 const SPEEDS = [0.5, 1, 2, 4, 8];
 /** Phases in which there is nothing to pause. */
-const STILL = ['idle', 'empty', 'failed', 'unplayable', 'ended'];
+const STILL = ['idle', 'refused', 'empty', 'failed', 'unplayable', 'ended'];
 /** What is tried again by a click on the words. */
 const CLICKABLE = ['failed', 'ended'];
+/** Controls that lead to recordings. */
+const PAST = ['back', 'on', 'frame-back', 'frame-on'];
+
+/** Whether this build has a live view. */
+let hasLive = true;
 
 /** Binds the controls to a new player and returns it. `names` and `rates` tell of a camera its name and its picture rate. */
 export function makeStage(names, rates) {
@@ -38,9 +44,8 @@ export function makeStage(names, rates) {
     toast(`Nothing was recorded from ${when(start)} to ${when(end)} (${span((end - start) / 1000)}).`);
   });
   player.hasLive.then((has) => {
-    if (has) return;
-    text(find('latest'), 'Latest');
-    toast('This build has no live view, because its player was not built; the newest footage is shown instead.');
+    hasLive = has;
+    show(player, names);
   });
   return player;
 }
@@ -76,13 +81,24 @@ function show(player, names) {
   attribute(find('latest'), 'aria-pressed', String(player.following));
   find('sound-icon').setAttribute('href', player.muted ? '#i-muted' : '#i-sound');
   attribute(find('sound'), 'aria-pressed', String(!player.muted));
-  for (const id of ['back', 'on', 'frame-back', 'frame-on', 'play']) find(id).disabled = Number.isNaN(player.wall);
+  find('play').disabled = Number.isNaN(player.wall);
+  showRights(player);
   text(find('screen-camera'), player.camera ? names(player.camera) : '');
   showLive(player);
   const notice = find('notice');
   text(notice, noticeText(player));
   find('screen').dataset.phase = player.phase;
   notice.classList.toggle('clickable', CLICKABLE.includes(player.phase));
+}
+
+/** What may not be done says so in its title. */
+function showRights(player) {
+  const mayLive = can('video:live');
+  const reason = reasonAgainst('video:playback');
+  text(find('latest'), hasLive && mayLive ? 'Live' : 'Latest');
+  allow(find('latest'), mayLive ? '' : reason);
+  for (const control of find('goto').elements) allow(control, reason);
+  for (const id of PAST) allow(find(id), reason, !Number.isNaN(player.wall));
 }
 
 /** Whether it is live, and how that comes, what it is and how old. */
@@ -109,6 +125,8 @@ function noticeText({ phase, message, isLive }) {
       return `${message} Click to try again.`;
     case 'unplayable':
       return message;
+    case 'refused':
+      return 'This account may watch neither live pictures nor recordings.';
     case 'idle':
       return 'Pick a camera or a time.';
     default:
@@ -125,7 +143,7 @@ function showTime(instant) {
 
 /** Keys of the player; those that a focused field or slider needs stay its own. */
 function key(player, event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+  if (find('main').hidden || event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
   const { target } = event;
   if (target instanceof HTMLElement && target.matches('input, select, textarea')) return;
   const slider = target instanceof HTMLElement && target.getAttribute('role') === 'slider';

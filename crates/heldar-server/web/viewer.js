@@ -1,9 +1,11 @@
 // The page's one player: live by the player that other pages can embed as well (/heldar-player.js), the past by the engine
 // of footage (player.js), which also goes picture by picture and at other speeds.
 //
-// Owns: which of the two is on screen. Going from one to the other keeps the picture until the other one has its own.
+// Owns: which of the two is on screen, and that neither is asked for by who may not watch it. Going from one to the other
+// keeps the picture until the other one has its own.
 // Events as those of player.js: `change`, `time`, `skip`.
 
+import { can } from './account.js';
 import { now } from './api.js';
 import { find } from './dom.js';
 import { Player } from './player.js';
@@ -18,6 +20,8 @@ const module = import('/heldar-player.js').then(
   (found) => (found.Player ? found : null),
   () => null,
 );
+
+const mayWatch = () => can('video:live') || can('video:playback');
 
 export class Viewer extends EventTarget {
   camera = '';
@@ -51,6 +55,7 @@ export class Viewer extends EventTarget {
   }
 
   get phase() {
+    if (!mayWatch()) return 'refused';
     if (!this.isLive) return this.#footage.phase;
     return PHASES[this.#live.state] ?? this.#live.state;
   }
@@ -86,7 +91,7 @@ export class Viewer extends EventTarget {
 
   /** Goes to an instant, of another camera if one is given; see player.js. */
   seek(instant, { camera = this.camera, direction = 1 } = {}) {
-    if (instant > now() - LIVE_WITHIN) return this.latest(camera);
+    if (instant > now() - LIVE_WITHIN || !can('video:playback')) return this.latest(camera);
     this.#wishes += 1;
     this.#source = 'footage';
     this.#change(camera);
@@ -99,7 +104,7 @@ export class Viewer extends EventTarget {
     this.#change(camera);
     const hasLive = await this.#hasLive;
     if (wish !== this.#wishes) return undefined;
-    if (!hasLive) return this.#footage.latest(camera);
+    if (!hasLive || !can('video:live')) return can('video:playback') ? this.#footage.latest(camera) : this.#tell('change');
     this.#source = 'live';
     if (this.#live.camera !== camera) this.#live.watch({ camera });
     // What goes wrong is told by its state.
@@ -113,14 +118,14 @@ export class Viewer extends EventTarget {
   }
 
   jump(seconds) {
-    if (!Number.isNaN(this.wall)) this.seek(this.wall + seconds * 1000, { direction: Math.sign(seconds) });
+    if (!Number.isNaN(this.wall) && can('video:playback')) this.seek(this.wall + seconds * 1000, { direction: Math.sign(seconds) });
   }
 
   /** Shows the next picture or, with -1, the one before; of live pictures the one on screen, as it was recorded. */
   async step(direction) {
     if (!this.isLive) return this.#footage.step(direction);
     const { wall } = this;
-    if (Number.isNaN(wall)) return undefined;
+    if (Number.isNaN(wall) || !can('video:playback')) return undefined;
     this.#footage.pause();
     this.#source = 'footage';
     return this.#footage.seek(wall, { camera: this.camera, direction: -1 });
@@ -140,6 +145,25 @@ export class Viewer extends EventTarget {
   toggle() {
     if (this.playing) this.pause();
     else this.play();
+  }
+
+  /** Ends what is shown, so that nothing is asked for any more. */
+  stop() {
+    this.#wishes += 1;
+    this.#source = 'footage';
+    this.#live?.stop();
+    this.#footage.leave();
+    find('screen').dataset.source = 'footage';
+  }
+
+  /** What may not be watched any more is ended; what may instead is shown. */
+  showRights() {
+    const isMissing = !can(this.isLive ? 'video:live' : 'video:playback');
+    if (this.camera && isMissing) {
+      this.stop();
+      this.latest();
+    }
+    this.#tell('change');
   }
 
   setSpeed(speed) {

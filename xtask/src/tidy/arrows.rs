@@ -23,6 +23,7 @@ pub(super) enum Layer {
 
 const LAYERS: &[(&str, Layer)] = &[
     ("heldar-base", Layer::Pure),
+    ("heldar-access", Layer::Pure),
     ("heldar-media", Layer::Pure),
     ("heldar-bmff", Layer::Pure),
     ("heldar-timeline", Layer::Pure),

@@ -8,13 +8,13 @@ use heldar_base::{Micros, Secret};
 use url::Url;
 
 use super::default_of;
-use crate::cidr::Cidr;
 use crate::origin::CorsPolicy;
 use crate::posture::{AccessControl, DeploymentMode, Tier};
 use crate::sources::Source;
 use crate::table::find;
 use crate::value::Value;
 use crate::variable::Variable;
+use heldar_base::Cidr;
 
 /// What was made of each variable.
 ///

@@ -54,7 +54,7 @@ pub(crate) fn principal(name: &str, capabilities: &[Capability], cameras: Option
         scope: cameras.map_or(Scope::All, |list| {
             Scope::Cameras(list.iter().map(|id| CameraId::new(id).unwrap()).collect::<BTreeSet<_>>())
         }),
-        credential: None,
+        credential: heldar_base::Credential::Nothing,
     }
 }
 

@@ -193,7 +193,7 @@ impl Resolver for ByHeader {
                 scope: list(CAMERAS).map_or(Scope::All, |ids| {
                     Scope::Cameras(ids.iter().map(|id| CameraId::new(id).unwrap()).collect::<BTreeSet<_>>())
                 }),
-                credential: None,
+                credential: heldar_base::Credential::Nothing,
             },
         };
         Box::pin(async move { Ok(Caller::new(principal.into(), AuthorisedBy::OpenAccess)) })
