@@ -1,7 +1,7 @@
 //! Where attempts come from, as far as it is one and the same (auth-system.md 12).
 
-use std::fmt;
 use core::net::{IpAddr, Ipv6Addr};
+use std::fmt;
 
 /// One source of attempts: an IPv4 address, or the /64 of an IPv6 address, which one host fills at will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

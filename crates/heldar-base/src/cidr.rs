@@ -1,7 +1,7 @@
 //! Ranges of addresses.
 
-use std::fmt;
 use core::net::IpAddr;
+use std::fmt;
 use std::str::FromStr;
 
 /// A range of IP addresses (RFC 4632 3.1, RFC 4291 2.3). IPv4-mapped IPv6 addresses are IPv4 addresses.

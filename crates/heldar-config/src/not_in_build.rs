@@ -8,7 +8,6 @@ use crate::value::Value;
 /// Parts whose variables are checked and have no effect.
 pub(crate) const ABSENT: &[Part] = &[
     Part::Tls,
-    Part::Accounts,
     Part::SingleSignOn,
     Part::SecondFactor,
     Part::Shares,
@@ -30,20 +29,12 @@ pub(crate) const ABSENT: &[Part] = &[
 ];
 
 /// Variables whose value would make an operator believe to be protected: with such a value the server must not start.
-pub(crate) const REFUSED: &[Refused] = &[
-    Refused {
-        variable: "HELDAR_AUTH_ENABLED",
-        asks: |value| matches!(value, Value::Bool(true)),
-        why: "asks for accounts and keys, which this build does not have; it serves this machine only",
-        accepted: "false",
-    },
-    Refused {
-        variable: "HELDAR_TLS",
-        asks: |value| !matches!(value, Value::Word("off")),
-        why: "asks for TLS, which this build does not have; it would answer in plain HTTP",
-        accepted: "off, with HELDAR_TLS_CERT and HELDAR_TLS_KEY unset",
-    },
-];
+pub(crate) const REFUSED: &[Refused] = &[Refused {
+    variable: "HELDAR_TLS",
+    asks: |value| !matches!(value, Value::Word("off")),
+    why: "asks for TLS, which this build does not have; it would answer in plain HTTP",
+    accepted: "off, with HELDAR_TLS_CERT and HELDAR_TLS_KEY unset",
+}];
 
 /// One entry of [`REFUSED`].
 pub(crate) struct Refused {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Who gets in.
     pub access: AuthPosture,
+    /// People, keys and sign-ins.
+    pub accounts: AccountSettings,
     /// Folders.
     pub storage: StorageSettings,
     /// Store.
@@ -95,6 +97,47 @@ pub struct AuthPosture {
     pub ingest_provenance: Tier,
     /// Why the server counts as exposed; empty: it does not.
     pub exposure: Vec<Exposure>,
+}
+
+/// People, keys and sign-ins.
+#[derive(Clone, Debug)]
+pub struct AccountSettings {
+    /// Session cookies go over TLS only, whatever the request came over.
+    pub cookie_secure: bool,
+    /// Password hashes computed at the same time; `None`: as many as suit the machine.
+    pub hash_concurrency: Option<usize>,
+    /// Time until a sign-in ends.
+    pub session_ttl: Micros,
+    /// Time without use that ends it.
+    pub session_idle: Option<Micros>,
+    /// Age up to which use prolongs it.
+    pub session_max_lifetime: Option<Micros>,
+    /// Failures that lock a source out, and for how long.
+    pub lockout: Option<Lockout>,
+    /// Shortest password, in characters.
+    pub password_min_length: usize,
+    /// Refuse widespread passwords and the username.
+    pub password_block_common: bool,
+    /// First administrator, made when there is nobody.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// When a source is locked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    /// After so many failures in a row, at least 1.
+    pub failures: u32,
+    /// For so long.
+    pub time: Micros,
+}
+
+/// The first administrator.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// Name to sign in with.
+    pub username: String,
+    /// Its password.
+    pub password: Secret<String>,
 }
 
 /// Folders, relative to the working directory.
@@ -262,6 +305,7 @@ impl Settings {
         Settings {
             api: api(values, posture),
             access: access(values, posture),
+            accounts: accounts(values),
             storage: StorageSettings {
                 recordings_dir: values
                     .path("HELDAR_RECORDINGS_DIR")
@@ -365,6 +409,45 @@ fn access(values: &Values, posture: &Posture) -> AuthPosture {
         ingest_provenance: values.tier("HELDAR_INGEST_PROVENANCE").unwrap_or(Tier::Warn),
         exposure: posture.exposure.clone(),
     }
+}
+
+fn accounts(values: &Values) -> AccountSettings {
+    let above_zero = |name| Some(values.int(name)).filter(|number| *number > 0);
+    let lockout = above_zero("HELDAR_LOGIN_MAX_FAILURES").zip(above_zero("HELDAR_LOGIN_LOCKOUT_MIN"));
+    let bootstrap =
+        values.text("HELDAR_BOOTSTRAP_ADMIN_USER").zip(values.text("HELDAR_BOOTSTRAP_ADMIN_PASSWORD"));
+    let hash_concurrency = match values.get("HELDAR_AUTH_HASH_CONCURRENCY") {
+        Value::Int(slots) => usize::try_from(*slots).ok(),
+        _ => None,
+    };
+    AccountSettings {
+        cookie_secure: values.bool("HELDAR_AUTH_COOKIE_SECURE"),
+        hash_concurrency,
+        session_ttl: hours(values.int("HELDAR_SESSION_TTL_HOURS")),
+        session_idle: above_zero("HELDAR_SESSION_IDLE_TIMEOUT_MIN").map(minutes),
+        session_max_lifetime: above_zero("HELDAR_SESSION_MAX_LIFETIME_HOURS").map(hours),
+        lockout: lockout.map(|(failures, time)| Lockout {
+            failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            time: minutes(time),
+        }),
+        password_min_length: values.usize("HELDAR_PASSWORD_MIN_LENGTH"),
+        password_block_common: values.bool("HELDAR_PASSWORD_BLOCK_COMMON"),
+        bootstrap: bootstrap.map(|(username, password)| Bootstrap {
+            username: username.trim().to_owned(),
+            password: Secret::new(password),
+        }),
+    }
+}
+
+/// Longest time that is told from for ever, so that no sum with a time of day overflows: a thousand years.
+const LONGEST: Micros = Micros::from_hours(1000 * 366 * 24);
+
+fn hours(hours: i64) -> Micros {
+    Micros::from_hours(hours).min(LONGEST)
+}
+
+fn minutes(minutes: i64) -> Micros {
+    Micros::from_secs(minutes.saturating_mul(60)).min(LONGEST)
 }
 
 fn recorder(values: &Values) -> RecorderSettings {

@@ -3,8 +3,8 @@
 //! Whoever changes the store changes it here right after the commit, and nothing is allowed that is not here: so rights
 //! hold as long as the process runs, whatever becomes of the store (auth-system.md 14).
 
-use std::collections::HashMap;
 use core::net::IpAddr;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

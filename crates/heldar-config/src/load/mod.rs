@@ -47,6 +47,7 @@ pub fn load(input: &Input<'_>) -> Loaded {
     }
     load.warn_of_weak_keys();
     load.pair_tls_files();
+    load.check_bootstrap();
     load.refuse_what_is_not_in_this_build();
     let posture = load.assess();
     let settings = Settings::from_values(&load.values, &posture);
@@ -193,6 +194,28 @@ impl Load {
                 self.errors.push(error.with_accepted("both or none".to_owned()));
             }
             _ => {}
+        }
+    }
+
+    /// The first administrator has a name and a password that anybody else could have as well.
+    fn check_bootstrap(&mut self) {
+        let (user, password) = ("HELDAR_BOOTSTRAP_ADMIN_USER", "HELDAR_BOOTSTRAP_ADMIN_PASSWORD");
+        let mut refuse = |values: &Values, name: &str, problem: String, accepted: &str| {
+            let error = StartError::about(name, values.source(name), problem);
+            self.errors.push(error.with_accepted(accepted.to_owned()));
+        };
+        let values = &self.values;
+        match (values.text(user), values.text(password)) {
+            (None, None) => {}
+            (Some(_), None) => refuse(values, user, format!("is set without {password}"), "both or none"),
+            (None, Some(_)) => refuse(values, password, format!("is set without {user}"), "both or none"),
+            (Some(_), Some(secret)) if secret.chars().count() < 8 => {
+                refuse(values, password, "is too short".to_owned(), "at least 8 characters");
+            }
+            (Some(_), Some(secret)) if secret.len() > 1024 => {
+                refuse(values, password, "is too long".to_owned(), "at most 1024 bytes");
+            }
+            (Some(_), Some(_)) => {}
         }
     }
 
