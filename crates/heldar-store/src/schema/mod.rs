@@ -19,12 +19,20 @@ struct Migration {
 }
 
 /// Every step, in order.
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "first",
-    sqlite: include_str!("sqlite_1.sql"),
-    postgres: include_str!("postgres_1.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "first",
+        sqlite: include_str!("sqlite_1.sql"),
+        postgres: include_str!("postgres_1.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "accounts",
+        sqlite: include_str!("sqlite_2.sql"),
+        postgres: include_str!("postgres_2.sql"),
+    },
+];
 
 /// The record of what was applied. `component` tells the store's own steps from those of apps.
 const SQLITE_RECORD: &str = "CREATE TABLE IF NOT EXISTS migration (
