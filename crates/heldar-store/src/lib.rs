@@ -15,6 +15,7 @@
 //! 3. Stored totals equal what they total after every commit.
 //! 4. Event numbers rise in commit order and are never used twice.
 //! 5. An audit row is committed with the change it is about or not at all, and never changes.
+//! 6. Once an active account administers everything, one always does.
 #![forbid(unsafe_code)]
 
 mod canonical;

@@ -11,11 +11,11 @@ use heldar_testkit::PostgresCluster;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::model::{
-    AlertCursor, AuditCursor, AuditFilter, AuditOutcome, ClipCursor, ClipFilter, EventCursor, EventFilter,
-    FillState, GapCursor, GapFilter, GapOrder, Severity, TimeRange,
+    AlertCursor, AuditCursor, AuditFilter, AuditOutcome, ClientCursor, ClipCursor, ClipFilter, EventCursor,
+    EventFilter, FillState, GapCursor, GapFilter, GapOrder, Severity, TimeRange,
 };
 use crate::read::{self, CameraQuery, ClipKey, Shape};
-use crate::sql::{CameraFilter, Conn, Query, SqliteConn, SqliteUse, postgres_options};
+use crate::sql::{Arg, CameraFilter, Command, Conn, Query, SqliteConn, SqliteUse, postgres_options};
 
 async fn both_engines() -> Vec<Conn> {
     static CLUSTER: OnceLock<PostgresCluster> = OnceLock::new();
@@ -198,6 +198,26 @@ fn clip_and_audit_queries(filters: &[CameraFilter<'_>], scopes: &[Scope]) -> Vec
     queries
 }
 
+fn account_queries() -> Vec<Query> {
+    let mut queries = vec![
+        read::account::one_query("usr"),
+        read::account::preference_query("system"),
+        read::api_key::one_query("key"),
+    ];
+    let cursor = ClientCursor { account: "usr".into(), client: "source:::1".into() };
+    for after in maybe("id") {
+        queries.push(read::account::list_query(after, 10));
+        queries.push(read::api_key::list_query(after, 10));
+        for account in maybe("usr") {
+            queries.push(read::sign_in::sessions_query(account, after, 10));
+            let after = after.map(|_| &cursor);
+            queries.push(read::sign_in::failures_query(account, after, 10));
+            queries.push(read::sign_in::known_query(account, after, 10));
+        }
+    }
+    queries
+}
+
 #[tokio::test]
 async fn composed_statements_run_on_both_engines() {
     let camera = CameraId::new("a").unwrap();
@@ -213,7 +233,8 @@ async fn composed_statements_run_on_both_engines() {
             .into_iter()
             .chain(registry_queries(&filters))
             .chain(history_queries(&filters))
-            .chain(clip_and_audit_queries(&filters, &scopes));
+            .chain(clip_and_audit_queries(&filters, &scopes))
+            .chain(account_queries());
         for query in queries {
             let command = query.command();
             let text = command.text.clone();
@@ -223,19 +244,26 @@ async fn composed_statements_run_on_both_engines() {
     }
 }
 
+async fn sqlite() -> Conn {
+    let conns = both_engines().await;
+    conns.into_iter().find(|conn| matches!(conn, Conn::Sqlite(_))).unwrap_or_else(|| panic!("no SQLite"))
+}
+
+/// The steps of the plan of a statement.
+async fn plan(conn: &mut Conn, mut command: Command) -> Vec<String> {
+    command.text = format!("EXPLAIN QUERY PLAN {}", command.text).into();
+    let rows = conn.rows(command).await.unwrap();
+    rows.iter().map(|row| row.columns_from(3).text().unwrap()).collect()
+}
+
 #[tokio::test]
 async fn segments_are_never_scanned() {
-    let conns = both_engines().await;
-    let Some(mut conn) = conns.into_iter().find(|conn| matches!(conn, Conn::Sqlite(_))) else {
-        panic!("no SQLite")
-    };
+    let mut conn = sqlite().await;
     let camera = CameraId::new("a").unwrap();
     for query in segment_queries(&[CameraFilter::Every, CameraFilter::One(&camera)]) {
-        let mut command = query.command();
+        let command = query.command();
         let text = command.text.clone();
-        command.text = format!("EXPLAIN QUERY PLAN {text}").into();
-        for row in conn.rows(command).await.unwrap() {
-            let step = row.columns_from(3).text().unwrap();
+        for step in plan(&mut conn, command).await {
             // Its index of what is not sealed is small; whatever else is gone through whole is not.
             let scan = ["SCAN g", "SCAN i", "SCAN h"].iter().any(|scan| step.starts_with(scan));
             assert!(!scan || step.contains("segment_unsealed"), "{text}: {step}");
@@ -243,4 +271,39 @@ async fn segments_are_never_scanned() {
             assert!(!text.contains("segment g") || !step.contains("TEMP B-TREE"), "{text}: {step}");
         }
     }
+}
+
+#[tokio::test]
+async fn accounts_are_read_in_order() {
+    let mut conn = sqlite().await;
+    for query in account_queries() {
+        let command = query.command();
+        let text = command.text.clone();
+        for step in plan(&mut conn, command).await {
+            // A list of everything goes through its rows by key.
+            assert!(!step.starts_with("SCAN") || !text.contains("AND"), "{text}: {step}");
+            assert!(!step.contains("TEMP B-TREE"), "{text}: {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn writes_of_accounts_find_their_rows_by_index() {
+    let tables = ["account", "api_key", "session", "sign_in_failure", "known_client", "preference"];
+    let is_about = |text: &str| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.any(|word| tables.contains(&word))
+    };
+    let mut conn = sqlite().await;
+    let mut seen = 0;
+    for (name, text) in crate::op::STATEMENTS.iter().copied().flatten().filter(|(_, text)| is_about(text)) {
+        let args = (0..20).map(|_| Arg::Int(None)).collect();
+        for step in plan(&mut conn, Command { text: (*text).into(), args }).await {
+            // The few administrators, and whether there is anybody at all.
+            let few = step.contains("account_administrator") || *name == "ACCOUNT_ANY";
+            assert!(!step.starts_with("SCAN") || few, "{name}: {step}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen}");
 }

@@ -1,5 +1,7 @@
 //! The rows of the store as types: parsed once when read, checked once when written.
 
+mod account;
+mod api_key;
 mod audit;
 mod camera;
 mod clip;
@@ -7,9 +9,12 @@ mod event;
 mod gap;
 mod page;
 mod segment;
+mod sign_in;
 mod status;
 mod stream;
 
+pub use account::{Account, AccountFields, Preference, StoredScope};
+pub use api_key::{ApiKey, ApiKeyFields, OldKey};
 pub use audit::{AuditCursor, AuditEntry, AuditFilter, AuditOutcome};
 pub use camera::{
     Camera, CameraFields, DeviceTls, RecordMode, RtspTransport, Setting, Site, SiteFields, SiteView,
@@ -19,6 +24,7 @@ pub use event::{Alert, AlertCursor, Event, EventCount, EventCursor, EventFilter,
 pub use gap::{FillState, Gap, GapCursor, GapFilter, GapOrder, WantedChange};
 pub use page::{Page, TimeRange};
 pub use segment::{Hole, Segment, SegmentSpan, SegmentState};
+pub use sign_in::{ClientCursor, KnownClient, SignInFailure, SignInSession};
 pub use status::{CameraState, CameraStatus};
 pub use stream::{AudioFormat, CodecParams, Observed, Stream, StreamSums, StreamTotals, WriteRate};
 

@@ -7,6 +7,8 @@
 //! Operations of ingest are idempotent and carry the whole row, so that whoever is unsure whether one took effect
 //! sends the newest version again.
 
+mod account;
+mod api_key;
 mod audit;
 mod camera;
 mod clip;
@@ -14,11 +16,14 @@ mod event;
 mod gap;
 mod prune;
 mod segment;
+mod sign_in;
 mod site;
 mod status;
 mod stream;
 mod tx;
 
+pub use account::{CreateAccount, DeleteAccount, PutPreference, UpdateAccount};
+pub use api_key::{CreateApiKey, DeleteApiKey, TouchKeys, UpdateApiKey};
 pub use audit::AppendAudit;
 pub use camera::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
 pub use clip::{InsertClip, MarkClipsDeleting, RemoveClips};
@@ -27,6 +32,9 @@ pub use gap::{AppendWanted, PutGap, RemoveGaps};
 pub use prune::{Prunable, Prune, ReturnFreePages};
 pub use segment::{
     MarkDeleting, Markable, MendSegment, PutOutcome, PutSegment, RemoveMarked, RestateTotals, Seal,
+};
+pub use sign_in::{
+    ClearFailures, CountFailure, EndSessions, EndSessionsOf, Failure, SignIn, SignInOutcome, TouchSessions,
 };
 pub use site::{CreateSite, DeleteSetting, DeleteSite, OnCameras, PutSetting, UpdateSite};
 pub use status::PutStatuses;
@@ -182,6 +190,25 @@ area! {
     }
 }
 area! {
+    /// People, API keys, login sessions, sign-in protection, preferences.
+    Accounts {
+        CreateAccount -> (),
+        UpdateAccount -> (),
+        DeleteAccount -> (),
+        SignIn -> SignInOutcome,
+        CountFailure -> Failure,
+        ClearFailures -> u64,
+        TouchSessions -> (),
+        EndSessions -> u64,
+        EndSessionsOf -> u64,
+        CreateApiKey -> (),
+        UpdateApiKey -> (),
+        DeleteApiKey -> (),
+        TouchKeys -> (),
+        PutPreference -> (),
+    }
+}
+area! {
     /// Work that nobody waits for.
     Maintenance {
         Prune -> u64,
@@ -202,6 +229,8 @@ pub enum WriteOp {
     History(History),
     /// Exported clips.
     Clips(Clips),
+    /// People, API keys, login sessions, sign-in protection, preferences.
+    Accounts(Accounts),
     /// Work that nobody waits for.
     Maintenance(Maintenance),
     /// All of these, in this order, in one commit.
@@ -217,6 +246,7 @@ impl WriteOp {
             WriteOp::Ledger(op) => op.durability(),
             WriteOp::History(op) => op.durability(),
             WriteOp::Clips(op) => op.durability(),
+            WriteOp::Accounts(op) => op.durability(),
             WriteOp::Maintenance(op) => op.durability(),
             WriteOp::All(ops) => ops.iter().map(WriteOp::durability).max().unwrap_or(Durability::Relaxed),
         }
@@ -237,6 +267,9 @@ impl WriteOp {
             WriteOp::History(History::AppendEvents(op)) => op.events.len().max(1),
             WriteOp::Recording(Recording::MarkDeleting(op)) => op.ids.len().max(1),
             WriteOp::Recording(Recording::RemoveMarked(op)) => op.ids.len().max(1),
+            WriteOp::Accounts(Accounts::TouchSessions(op)) => op.touched.len().max(1),
+            WriteOp::Accounts(Accounts::TouchKeys(op)) => op.touched.len().max(1),
+            WriteOp::Accounts(Accounts::EndSessions(op)) => op.ids.len().max(1),
             WriteOp::Maintenance(_) => prune::SLICE as usize,
             WriteOp::All(ops) => ops.iter().map(WriteOp::weight).sum(),
             _ => 1,
@@ -251,6 +284,7 @@ impl WriteOp {
             WriteOp::Ledger(op) => op.apply(tx).await,
             WriteOp::History(op) => op.apply(tx).await,
             WriteOp::Clips(op) => op.apply(tx).await,
+            WriteOp::Accounts(op) => op.apply(tx).await,
             WriteOp::Maintenance(op) => op.apply(tx).await,
             WriteOp::All(ops) => {
                 let mut outcomes = Vec::with_capacity(ops.len());
@@ -265,6 +299,8 @@ impl WriteOp {
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
+    account::STATEMENTS,
+    api_key::STATEMENTS,
     audit::STATEMENTS,
     camera::STATEMENTS,
     clip::STATEMENTS,
@@ -272,6 +308,7 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     gap::STATEMENTS,
     prune::STATEMENTS,
     segment::STATEMENTS,
+    sign_in::STATEMENTS,
     site::STATEMENTS,
     status::STATEMENTS,
     stream::STATEMENTS,

@@ -19,6 +19,15 @@ statements! {
         (SELECT id FROM gap WHERE end_us < $1 AND open = 0 ORDER BY end_us, id LIMIT $2)";
     PRUNE_HOURS = "DELETE FROM stream_hour WHERE (hour_no, stream_no) IN
         (SELECT hour_no, stream_no FROM stream_hour WHERE hour_no < $1 ORDER BY hour_no, stream_no LIMIT $2)";
+    PRUNE_SESSIONS = "DELETE FROM session WHERE id IN
+        (SELECT id FROM session WHERE expires_us < $1 ORDER BY expires_us, id LIMIT $2)";
+    PRUNE_FAILURES = "DELETE FROM sign_in_failure WHERE (account_id, client) IN
+        (SELECT account_id, client FROM sign_in_failure
+            WHERE updated_us < $1 AND (locked_until_us IS NULL OR locked_until_us < $1)
+            ORDER BY updated_us, account_id, client LIMIT $2)";
+    PRUNE_KNOWN = "DELETE FROM known_client WHERE (account_id, client) IN
+        (SELECT account_id, client FROM known_client WHERE expires_us < $1
+            ORDER BY expires_us, account_id, client LIMIT $2)";
     SQLITE_INCREMENTAL_VACUUM = "PRAGMA incremental_vacuum(256)";
 }
 
@@ -33,6 +42,12 @@ pub enum Prunable {
     Gaps,
     /// Hours of the write rate; those of the last day are needed.
     Hours,
+    /// Login sessions, by their expiry.
+    Sessions,
+    /// Failed sign-ins, by the last one that was counted; a client that is locked out beyond the instant stays.
+    SignInFailures,
+    /// Known clients, by their expiry.
+    KnownClients,
 }
 
 /// Removes the oldest rows of a kind from before an instant, at most 500 of them; answers with how many went. Fewer
@@ -60,6 +75,9 @@ impl Apply for Prune {
             }
             Prunable::Gaps => tx.run(PRUNE_GAPS, args![self.before, limit]).await?,
             Prunable::Hours => tx.run(PRUNE_HOURS, args![self.before.0.div_euclid(HOUR_US), limit]).await?,
+            Prunable::Sessions => tx.run(PRUNE_SESSIONS, args![self.before, limit]).await?,
+            Prunable::SignInFailures => tx.run(PRUNE_FAILURES, args![self.before, limit]).await?,
+            Prunable::KnownClients => tx.run(PRUNE_KNOWN, args![self.before, limit]).await?,
         };
         Ok(removed)
     }

@@ -3,6 +3,8 @@
 //! Owns: what a caller with a scope may learn. Each read takes a [`heldar_base::Scope`] and applies it in its SQL; what
 //! lies outside is as if it were not there. Lists are paged by key. Never: a write.
 
+pub(crate) mod account;
+pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod camera;
 pub(crate) mod check;
@@ -10,6 +12,7 @@ pub(crate) mod clip;
 pub(crate) mod event;
 pub(crate) mod gap;
 pub(crate) mod segment;
+pub(crate) mod sign_in;
 pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod stream;

@@ -1,16 +1,19 @@
 //! One behaviour on both engines.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod accounts;
 mod clips;
 mod file;
 mod history;
 mod inspection;
 mod ledger;
 mod paging;
+mod people;
 mod registry;
 mod scope;
 mod segments;
 mod server;
+mod sign_in;
 mod totals;
 mod world;
 mod writer;
@@ -78,8 +81,26 @@ suite! {
     clips {
         clips_live_and_go,
     }
+    accounts {
+        accounts_are_kept,
+        there_is_one_first_account,
+        the_last_administrator_stays,
+        two_demotions_at_once_leave_one,
+        an_account_takes_what_is_its_own,
+        preferences_are_kept,
+        api_keys_are_kept,
+    }
+    sign_in {
+        a_sign_in_opens_a_session,
+        failures_lock_and_locks_run_out,
+        parallel_guesses_stop_at_the_threshold,
+        the_newest_clients_are_known,
+        sessions_are_used_and_end,
+        what_has_expired_is_pruned,
+    }
     paging {
         no_row_twice_and_none_skipped,
+        accounts_come_in_pages,
     }
     scope {
         nothing_outside_is_seen,

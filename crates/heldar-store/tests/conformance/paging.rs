@@ -4,14 +4,15 @@ use std::collections::HashSet;
 
 use heldar_base::Scope;
 use heldar_store::op::{
-    AppendAudit, AppendEvents, DeleteCamera, InsertClip, MarkClipsDeleting, MarkDeleting, Markable, PutGap,
-    RemoveGaps,
+    AppendAudit, AppendEvents, DeleteAccount, DeleteApiKey, DeleteCamera, EndSessions, InsertClip,
+    MarkClipsDeleting, MarkDeleting, Markable, PutGap, RemoveGaps,
 };
 use heldar_store::{
     AuditFilter, CameraQuery, ClipFilter, EventFilter, GapFilter, GapOrder, Page, Store, StoreError,
     TimeRange,
 };
 
+use crate::people::{account_id, create_key, create_person, failure, key_id, session_id, sign_in};
 use crate::world::{
     Db, Feed, at, audit, camera, clip, create_camera, create_feed, event, gap, gap_id, main_stream,
 };
@@ -160,4 +161,83 @@ pub(crate) async fn no_row_twice_and_none_skipped(db: Db) {
     let counted = store.events(&all, &EventFilter::default(), None, 0).await.unwrap();
     assert_eq!(counted.rows.len(), 1, "a page holds at least one row");
     assert_eq!(at(0).0 % 1_000_000, 0);
+}
+
+pub(crate) async fn accounts_come_in_pages(db: Db) {
+    let store = db.open().await;
+    let all = Scope::All;
+    // Two accounts own all that comes in pages of its own.
+    let owners = [account_id(1), account_id(3)];
+    for number in 1..=ROWS {
+        create_person(&store, number, &format!("n{number}"), "viewer").await;
+        create_key(&store, number, "key").await;
+    }
+    let client = |number: u128| (&owners[usize::from(number > ROWS / 2)], format!("c{number:02}"));
+    for number in 1..=ROWS {
+        let (owner, client) = client(number);
+        store.write(sign_in(number, owner, &client, 0)).await.unwrap();
+    }
+    for number in 1..=ROWS {
+        let (owner, client) = client(number);
+        store.write(failure(owner, &client, at(0))).await.unwrap();
+    }
+    let of_one = store.sign_in_failures(&all, Some(&owners[1]), None, 3).await.unwrap();
+    let rest = store.sign_in_failures(&all, Some(&owners[1]), of_one.next.as_ref(), 100).await.unwrap();
+    assert_eq!((of_one.rows.len(), rest.rows.len()), (3, 7), "the second half");
+    let even = |turn: u128| turn * 2 + 2;
+    let named = |number: u128| client(number).1;
+    let gone = async |table: &str, turn: u128| {
+        db.tamper(&format!("DELETE FROM {table} WHERE client = '{}'", named(even(turn)))).await.unwrap();
+    };
+    check(
+        "sessions",
+        async |cursor| store.sessions(&all, None, cursor.as_deref(), 2).await,
+        |row| row.id.clone(),
+        session_id,
+        async |turn| {
+            store.write(EndSessions { ids: vec![session_id(even(turn))] }).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "failures",
+        async |cursor| store.sign_in_failures(&all, None, cursor.as_ref(), 2).await,
+        |row| row.client.clone(),
+        named,
+        async |turn| {
+            gone("sign_in_failure", turn).await;
+            store.write(failure(&owners[0], &format!("c{turn:02}x"), at(1))).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "known clients",
+        async |cursor| store.known_clients(&all, None, cursor.as_ref(), 2).await,
+        |row| row.client.clone(),
+        named,
+        async |turn| gone("known_client", turn).await,
+    )
+    .await;
+    check(
+        "keys",
+        async |cursor| store.api_keys(&all, cursor.as_deref(), 2).await,
+        |row| row.id.clone(),
+        key_id,
+        async |turn| {
+            store.write(DeleteApiKey { id: key_id(even(turn)) }).await.unwrap();
+            create_key(&store, 1000 + turn, "new").await;
+        },
+    )
+    .await;
+    check(
+        "accounts",
+        async |cursor| store.accounts(&all, cursor.as_deref(), 2).await,
+        |row| row.id.clone(),
+        account_id,
+        async |turn| {
+            store.write(DeleteAccount { id: account_id(even(turn)) }).await.unwrap();
+            create_person(&store, 1000 + turn, &format!("new{turn}"), "viewer").await;
+        },
+    )
+    .await;
 }

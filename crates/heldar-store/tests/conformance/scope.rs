@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use heldar_base::{Interval, Micros, Scope};
 use heldar_store::op::{
-    AppendAudit, AppendEvents, AppendWanted, CreateCamera, CreateSite, InsertClip, PutGap, PutSetting,
-    PutStatuses,
+    AppendAudit, AppendEvents, AppendWanted, CreateCamera, CreateSite, InsertClip, PutGap, PutPreference,
+    PutSetting, PutStatuses,
 };
 use heldar_store::{
     AuditEntry, AuditFilter, CameraQuery, CameraState, CameraStatus, ClipFilter, EventFilter, Gap, GapFilter,
@@ -13,6 +13,7 @@ use heldar_store::{
 };
 use serde_json::json;
 
+use crate::people::{account_id, create_key, create_person, failure, key_id, sign_in};
 use crate::world::{
     Db, Feed, at, audit, camera, clip, create_feed, event, fields, gap, main_stream, scope, site,
 };
@@ -56,6 +57,13 @@ async fn fill(store: &Store) -> [Feed; 2] {
     store.write(AppendEvents { events: vec![event(3, None, 5)] }).await.unwrap();
     store.write(AppendAudit { entry: audit(3, None, 5) }).await.unwrap();
     store.write(PutSetting { key: "secret".into(), value: "1".into(), now: at(0) }).await.unwrap();
+    // Of people none is seen, whatever is theirs.
+    let ada = create_person(store, 1, "secret", "viewer").await;
+    create_key(store, 1, "secret").await;
+    store.write(sign_in(1, &ada, "secret", 5)).await.unwrap();
+    store.write(failure(&ada, "secret", at(6))).await.unwrap();
+    let document = "secret".into();
+    store.write(PutPreference { owner: ada, document, now: at(7) }).await.unwrap();
     feeds
 }
 
@@ -86,6 +94,14 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("clips", text(store.clips(scope, &ClipFilter::default(), None, 10).await)),
         ("expired_clips", text(store.expired_clips(scope, at(1000), 10).await)),
         ("deleting_clips", text(store.deleting_clips(scope, 10).await)),
+        ("accounts", text(store.accounts(scope, None, 10).await)),
+        ("account", text(store.account(scope, &account_id(1)).await)),
+        ("preference", text(store.preference(scope, &account_id(1)).await)),
+        ("api_keys", text(store.api_keys(scope, None, 10).await)),
+        ("api_key", text(store.api_key(scope, &key_id(1)).await)),
+        ("sessions", text(store.sessions(scope, None, None, 10).await)),
+        ("sign_in_failures", text(store.sign_in_failures(scope, None, None, 10).await)),
+        ("known_clients", text(store.known_clients(scope, None, None, 10).await)),
         ("site", text(store.site(scope, &site("secret_site")).await)),
     ];
     let (id, stream, feed) = (camera("secret"), main_stream("secret"), feeds[1]);
@@ -130,6 +146,9 @@ pub(crate) async fn nothing_outside_is_seen(db: Db) {
         for (name, text) in read_everything(&store, &mine, feeds).await {
             let leaks = text.contains("secret") || text.contains(&secret_no) || text.contains("camera: None");
             assert!(!leaks, "{name}: {text}");
+            let people = ["account", "api_key", "preference", "sessions", "sign_in", "known"];
+            let of_people = people.iter().any(|start| name.starts_with(start));
+            assert!(!of_people || nothing.contains(&text.as_str()), "{name}: {text}");
             let lists =
                 ["cameras", "streams", "write_rates", "open_segments", "open_gaps", "statuses", "events"];
             assert!(!lists.contains(&name) || !nothing.contains(&text.as_str()), "{name} hides too much");
