@@ -15,6 +15,7 @@ mod segments;
 mod server;
 mod sign_in;
 mod totals;
+mod upgrade;
 mod world;
 mod writer;
 
@@ -108,6 +109,9 @@ suite! {
     }
     totals {
         totals_equal_sums,
+    }
+    upgrade {
+        schema_1_is_brought_up_to_date,
     }
     inspection {
         a_look_tells_what_is_there,

@@ -1,0 +1,80 @@
+//! Databases of earlier schemas, as their versions left them.
+
+use heldar_base::Scope;
+use heldar_store::inspect::{Schema, inspect};
+use heldar_store::op::PutPreference;
+use heldar_store::{AuditFilter, DatabaseUrl, ErrorKind, EventFilter, Preference, Store};
+
+use crate::people::create_person;
+use crate::world::{Db, at, camera, create_camera};
+
+/// Schema 1 with the checksums that its versions recorded.
+const SQLITE_1: &str = include_str!("../../src/schema/sqlite_1.sql");
+const SQLITE_1_SUM: &str = "70809958931d34409fecb4eaa2894a6cbd7a7b0961ca193863f9d1b23d6081ab";
+const POSTGRES_1: &str = include_str!("../../src/schema/postgres_1.sql");
+const POSTGRES_1_SUM: &str = "a479fc3e08c880a76bbafd5a7c4c276d7c3b7013b50c26aed7880873b13ad48f";
+
+/// A few rows of schema 1.
+const ROWS: &str = r#"
+INSERT INTO setting (key, value, updated_us) VALUES ('limit', '7', 5);
+INSERT INTO site (id, name, timezone, created_us, updated_us, revision) VALUES ('north', 'North', NULL, 5, 5, 1);
+INSERT INTO camera (id, name, site_id, vendor, rtsp_port, record_stream, record_sub, rtsp_transport, channel,
+    capabilities, record_enabled, segment_seconds, retention_hours, record_audio, record_mode, pre_roll_seconds,
+    post_roll_seconds, mirror_enabled, anr_enabled, native_anpr_enabled, native_events_enabled, enabled, live_warm,
+    priority, device_tls, created_us, updated_us, revision)
+    VALUES ('front', 'Front', 'north', 'generic', 554, 'main', 0, 'auto', 1, '{}', 1, 60, 24, 0, 'continuous', 10, 30,
+    0, 0, 0, 0, 1, 0, 100, 'off', 5, 6, 3);
+INSERT INTO event (seq, id, camera_id, event_type, severity, timestamp_us, created_us, payload)
+    VALUES (1, '00000000-0000-4000-8000-000000000001', 'front', 'camera_offline', 'warning', 7, 7, '{}');
+UPDATE writer_state SET next_seq = 1001, epoch = 4;
+"#;
+
+/// A database of schema 1 with rows in it.
+async fn of_schema_1(db: &Db) {
+    let (text, sum, number) = match &db.url {
+        DatabaseUrl::Sqlite(_) => (SQLITE_1, SQLITE_1_SUM, "INTEGER"),
+        DatabaseUrl::Postgres(_) => (POSTGRES_1, POSTGRES_1_SUM, "BIGINT"),
+    };
+    let record = format!(
+        "CREATE TABLE migration (component TEXT NOT NULL, number {number} NOT NULL, name TEXT NOT NULL,
+            checksum TEXT NOT NULL, applied_us {number} NOT NULL, PRIMARY KEY (component, number));
+         INSERT INTO migration VALUES ('core', 1, 'first', '{sum}', 5);"
+    );
+    for sql in [&record, text, ROWS] {
+        db.tamper(sql).await.unwrap();
+    }
+}
+
+pub(crate) async fn schema_1_is_brought_up_to_date(db: Db) {
+    of_schema_1(&db).await;
+    let found = inspect(&db.url).await.unwrap();
+    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 2 }, None));
+    let refused = Store::open_read_only(db.config()).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+
+    let store = db.open().await;
+    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 2 });
+    assert_eq!(
+        db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
+        [[1, 5], [2, at(0).0]]
+    );
+    let all = Scope::All;
+    let front = store.camera(&all, &camera("front")).await.unwrap().unwrap();
+    assert_eq!((front.fields.name.as_str(), front.revision), ("Front", 3));
+    assert_eq!(store.sites(&all, None, 10).await.unwrap().rows[0].camera_count, 1);
+    assert_eq!(store.settings(&all).await.unwrap()[0].value, "7");
+    let events = store.events(&all, &EventFilter::default(), None, 10).await.unwrap().rows;
+    assert_eq!(events.iter().map(|row| row.seq).collect::<Vec<_>>(), [1]);
+    assert!(store.audit(&all, &AuditFilter::default(), None, 10).await.unwrap().rows.is_empty());
+
+    // What is new begins empty and works, and so does what was there.
+    assert!(store.accounts(&all, None, 10).await.unwrap().rows.is_empty());
+    let ada = create_person(&store, 1, "Ada", "admin").await;
+    store.write(PutPreference { owner: ada.clone(), document: "{}".into(), now: at(1) }).await.unwrap();
+    create_camera(&store, "yard").await;
+    store.close().await;
+    let store = db.open().await;
+    let preference = Preference { document: "{}".into(), updated_at: at(1) };
+    assert_eq!(store.preference(&all, &ada).await.unwrap(), Some(preference));
+    assert_eq!(inspect(&db.url).await.unwrap().contents.unwrap().cameras, 2);
+}
