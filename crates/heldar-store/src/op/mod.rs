@@ -33,9 +33,7 @@ pub use prune::{Prunable, Prune, ReturnFreePages};
 pub use segment::{
     MarkDeleting, Markable, MendSegment, PutOutcome, PutSegment, RemoveMarked, RestateTotals, Seal,
 };
-pub use sign_in::{
-    ClearFailures, CountFailure, EndSessions, EndSessionsOf, Failure, SignIn, SignInOutcome, TouchSessions,
-};
+pub use sign_in::{ClearFailures, CountFailure, EndSessions, EndSessionsOf, Failure, SignIn, TouchSessions};
 pub use site::{CreateSite, DeleteSetting, DeleteSite, OnCameras, PutSetting, UpdateSite};
 pub use status::PutStatuses;
 pub use stream::{EnsureParams, EnsureStream, ObserveStream};
@@ -195,7 +193,7 @@ area! {
         CreateAccount -> (),
         UpdateAccount -> (),
         DeleteAccount -> (),
-        SignIn -> SignInOutcome,
+        SignIn -> (),
         CountFailure -> Failure,
         ClearFailures -> u64,
         TouchSessions -> (),

@@ -3,17 +3,17 @@
 //! Failures are counted and looked at inside the one transaction of the group, so that guesses in parallel cannot pass
 //! the threshold, and a sign-in cannot pass a lock that was set while its password was being verified.
 
-use heldar_base::{Micros, WallTime};
+use heldar_base::{Micros, Secret, WallTime};
 
-use super::{Apply, Durability, OpError, Tx, not_found};
-use crate::model::SignInSession;
+use super::{AppendAudit, Apply, Durability, OpError, Tx, conflict, not_found};
+use crate::model::{AuditEntry, SignInSession};
 use crate::sql::{args, statements};
 
 /// Most known clients of an account.
 const KNOWN_CLIENTS: u32 = 32;
 
 statements! {
-    ACCOUNT_ACTIVE = "SELECT active FROM account WHERE id = $1";
+    ACCOUNT_ACTIVE = "SELECT active, password_hash FROM account WHERE id = $1";
     ACCOUNT_SIGNED_IN = "UPDATE account SET last_login_us = $2 WHERE id = $1";
     SESSION_INSERT = "INSERT INTO session (id, token_hash, account_id, created_us, last_used_us, expires_us, ip,
         user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -31,25 +31,15 @@ statements! {
         (SELECT client FROM known_client WHERE account_id = $1 ORDER BY last_us DESC, client LIMIT $2)";
 }
 
-/// What became of a sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignInOutcome {
-    /// The login session is there.
-    Opened,
-    /// The client is kept out; nothing was changed.
-    Locked {
-        /// First instant at which it may try again.
-        until: WallTime,
-    },
-}
-
-/// Begins a login session of a person whose password was right, unless the client is locked out of the account. Forgets
-/// the failures of the account, and knows the client from now on. Refused with [`crate::ErrorKind::NotFound`] when the
-/// account is gone or inactive.
+/// Begins a login session of a person whose password was right. Forgets the failures of the account, and knows the client
+/// from now on. Refused with [`crate::ErrorKind::NotFound`] when the account is gone or inactive, and with
+/// [`crate::ErrorKind::Conflict`] when the client is locked out of it or its password is another by now.
 #[derive(Clone, Debug)]
 pub struct SignIn {
     /// The login session.
     pub session: SignInSession,
+    /// Hash that the password was verified against.
+    pub password_hash: Secret<String>,
     /// What the client is counted as when it fails; each is looked at.
     pub clients: Vec<String>,
     /// What the client is known as from now on, and until when; of each account the 32 newest are kept.
@@ -61,20 +51,22 @@ pub struct SignIn {
 impl Apply for SignIn {
     const DURABILITY: Durability = Durability::Full;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<SignInOutcome, OpError> {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), OpError> {
         let s = &self.session;
         let account = s.account.as_str();
         let row = tx.row(ACCOUNT_ACTIVE, args![account]).await?.ok_or_else(|| not_found("account"))?;
-        if !row.columns().flag()? {
+        let mut columns = row.columns();
+        if !columns.flag()? {
             return Err(not_found("active account"));
         }
-        let mut locked_until = None;
+        if columns.text()? != *self.password_hash.expose() {
+            return Err(conflict("the password was changed since it was verified"));
+        }
         for client in &self.clients {
             let stored = stored_failure(tx, account, client).await?;
-            locked_until = locked_until.max(stored.locked_until.filter(|until| *until > self.now));
-        }
-        if let Some(until) = locked_until {
-            return Ok(SignInOutcome::Locked { until });
+            if stored.locked_until.is_some_and(|until| until > self.now) {
+                return Err(conflict("the client is locked out of the account"));
+            }
         }
         let row = args![
             s.id.as_str(),
@@ -93,7 +85,7 @@ impl Apply for SignIn {
         }
         tx.run(KNOWN_CUT, args![account, KNOWN_CLIENTS]).await?;
         tx.run(ACCOUNT_SIGNED_IN, args![account, self.now]).await?;
-        Ok(SignInOutcome::Opened)
+        Ok(())
     }
 }
 
@@ -121,6 +113,8 @@ pub struct CountFailure {
     pub max_failures: u32,
     /// For how long; nothing or less: not at all.
     pub lock: Micros,
+    /// Audit row of the lock, where this failure locks the client out; its detail becomes `locked_until`.
+    pub on_lock: Option<Box<AuditEntry>>,
     /// Now.
     pub now: WallTime,
 }
@@ -140,6 +134,12 @@ impl Apply for CountFailure {
         let failure = self.next(stored);
         let row = args![account, client, failure.failures, failure.locked_until, self.now];
         tx.run(FAILURE_PUT, row).await?;
+        if let (true, Some(until), Some(entry)) = (failure.newly_locked, failure.locked_until, &self.on_lock)
+        {
+            let mut entry = AuditEntry::clone(entry);
+            entry.detail = serde_json::json!({ "locked_until": until });
+            AppendAudit { entry }.apply(tx).await?;
+        }
         Ok(failure)
     }
 }
@@ -247,7 +247,8 @@ mod tests {
         let check = |max_failures, lock, stored: (u32, Option<i64>), expect: (u32, Option<i64>)| {
             let (account, client) = (String::new(), String::new());
             let now = WallTime(1000);
-            let count = CountFailure { account, client, max_failures, lock: Micros(lock), now };
+            let count =
+                CountFailure { account, client, max_failures, lock: Micros(lock), on_lock: None, now };
             let stored =
                 Failure { failures: stored.0, locked_until: stored.1.map(WallTime), newly_locked: false };
             let next = count.next(stored);

@@ -35,7 +35,7 @@ pub(crate) fn person(name: &str, role: &str) -> AccountFields {
         username: name.to_owned(),
         username_key: name.to_lowercase(),
         display_name: None,
-        password_hash: Secret::new(format!("$argon2id$of {name}")),
+        password_hash: password_hash(),
         role: role.to_owned(),
         active: true,
         must_change_password: false,
@@ -87,10 +87,15 @@ pub(crate) fn session(number: u128, account: &str, seconds: i64) -> SignInSessio
     }
 }
 
+fn password_hash() -> Secret<String> {
+    Secret::new("$argon2id$of everybody".to_owned())
+}
+
 /// A sign-in from a client that is known by the same name afterwards.
 pub(crate) fn sign_in(number: u128, account: &str, client: &str, seconds: i64) -> SignIn {
     SignIn {
         session: session(number, account, seconds),
+        password_hash: password_hash(),
         clients: vec![client.to_owned()],
         known: vec![(client.to_owned(), None)],
         now: at(seconds),
@@ -100,7 +105,8 @@ pub(crate) fn sign_in(number: u128, account: &str, client: &str, seconds: i64) -
 /// A failure of which three lock the client out for a minute.
 pub(crate) fn failure(account: &str, client: &str, now: WallTime) -> CountFailure {
     let lock = Micros(60_000_000);
-    CountFailure { account: account.to_owned(), client: client.to_owned(), max_failures: 3, lock, now }
+    let (account, client) = (account.to_owned(), client.to_owned());
+    CountFailure { account, client, max_failures: 3, lock, on_lock: None, now }
 }
 
 pub(crate) async fn failures(store: &Store) -> Vec<SignInFailure> {

@@ -1,14 +1,16 @@
 //! Login sessions and sign-in protection.
 
-use heldar_base::{Micros, Scope};
+use heldar_base::{Micros, Scope, Secret};
 use heldar_store::op::{
-    ClearFailures, CountFailure, EndSessions, EndSessionsOf, Failure, Prunable, Prune, SignIn, SignInOutcome,
-    TouchSessions, UpdateAccount,
+    ClearFailures, CountFailure, EndSessions, EndSessionsOf, Failure, Prunable, Prune, SignIn, TouchSessions,
+    UpdateAccount,
 };
-use heldar_store::{AccountFields, ErrorKind, KnownClient, SignInFailure, Store};
+use heldar_store::{AccountFields, AuditFilter, ErrorKind, KnownClient, SignInFailure, Store};
+
+use serde_json::json;
 
 use crate::people::{create_person, failure, failures, hash, person, session, session_id, sign_in};
-use crate::world::{Db, at};
+use crate::world::{Db, at, audit};
 
 async fn session_ids(store: &Store, account: Option<&str>) -> Vec<String> {
     let page = store.sessions(&Scope::All, account, None, 100).await.unwrap();
@@ -28,7 +30,7 @@ pub(crate) async fn a_sign_in_opens_a_session(db: Db) {
     }
     let known_from_now = vec![("source:a".to_owned(), None), ("device:b".to_owned(), Some(at(500)))];
     let op = SignIn { known: known_from_now, ..sign_in(1, &ada, "source:a", 10) };
-    assert_eq!(store.write(op).await.unwrap(), SignInOutcome::Opened);
+    store.write(op).await.unwrap();
 
     let page = store.sessions(&Scope::All, Some(&ada), None, 10).await.unwrap();
     assert_eq!(page.rows, [session(1, &ada, 10)]);
@@ -71,8 +73,9 @@ pub(crate) async fn failures_lock_and_locks_run_out(db: Db) {
     let store = db.open().await;
     let ada = create_person(&store, 1, "Ada", "viewer").await;
     let count = async |client: &str, seconds| {
-        let Failure { failures, locked_until, newly_locked } =
-            store.write(failure(&ada, client, at(seconds))).await.unwrap();
+        let on_lock = Some(Box::new(audit(u128::try_from(seconds).unwrap(), None, seconds)));
+        let op = CountFailure { on_lock, ..failure(&ada, client, at(seconds)) };
+        let Failure { failures, locked_until, newly_locked } = store.write(op).await.unwrap();
         (failures, locked_until, newly_locked)
     };
     assert_eq!(count("source:a", 0).await, (1, None, false));
@@ -83,6 +86,10 @@ pub(crate) async fn failures_lock_and_locks_run_out(db: Db) {
     for seconds in [3, 61] {
         assert_eq!(count("source:a", seconds).await, (3, Some(at(62)), false));
     }
+    // The lock, and nothing else, has left its row.
+    let rows = store.audit(&Scope::All, &AuditFilter::default(), None, 10).await.unwrap().rows;
+    let details: Vec<_> = rows.into_iter().map(|row| row.detail).collect();
+    assert_eq!(details, [json!({ "locked_until": at(62) })]);
     let row = |client: &str, failures, locked_until, seconds| SignInFailure {
         account: ada.clone(),
         client: client.to_owned(),
@@ -95,7 +102,7 @@ pub(crate) async fn failures_lock_and_locks_run_out(db: Db) {
     // The right password does not help that client, however it is called; another one is let in.
     let op =
         SignIn { clients: vec!["device:x".into(), "source:a".into()], ..sign_in(1, &ada, "source:a", 30) };
-    assert_eq!(store.write(op).await.unwrap(), SignInOutcome::Locked { until: at(62) });
+    assert_eq!(store.write(op).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert!(session_ids(&store, None).await.is_empty());
     assert!(known(&store, &ada).await.is_empty());
     assert_eq!(store.account(&Scope::All, &ada).await.unwrap().unwrap().last_login_at, None);
@@ -105,14 +112,18 @@ pub(crate) async fn failures_lock_and_locks_run_out(db: Db) {
     assert_eq!(count("source:a", 62).await, (1, None, false));
     assert_eq!(count("source:a", 63).await, (2, None, false));
     assert_eq!(count("source:a", 64).await, (3, Some(at(124)), true));
-    assert_eq!(store.write(sign_in(2, &ada, "source:b", 65)).await.unwrap(), SignInOutcome::Opened);
+    let other =
+        SignIn { password_hash: Secret::new("another".to_owned()), ..sign_in(2, &ada, "source:b", 65) };
+    let kind = store.write(other).await.unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::Conflict, "the password was changed while it was verified");
+    store.write(sign_in(2, &ada, "source:b", 65)).await.unwrap();
     assert!(failures(&store).await.is_empty(), "a sign-in unlocks");
 
     for seconds in [70, 71, 72] {
         count("source:a", seconds).await;
     }
     let op = sign_in(3, &ada, "source:a", 132);
-    assert_eq!(store.write(op).await.unwrap(), SignInOutcome::Opened, "the lock has run out");
+    store.write(op).await.expect("the lock has run out");
 
     for client in ["source:a", "source:b"] {
         count(client, 140).await;
