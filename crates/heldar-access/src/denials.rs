@@ -8,7 +8,7 @@ use heldar_base::{Micros, WallTime};
 /// How long repetitions belong together.
 const SPAN: Micros = Micros::from_secs(60);
 /// Kinds remembered at most; what comes beyond is counted together.
-const REMEMBERED: usize = 4096;
+const REMEMBERED: usize = 512;
 
 /// Repetitions of one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -109,6 +109,14 @@ impl Access {
 }
 
 impl Need {
+    /// The capability, where one is needed.
+    pub const fn capability(self) -> Option<Capability> {
+        match self {
+            Need::Public | Need::AnyPrincipal => None,
+            Need::Capability(capability) => Some(capability),
+        }
+    }
+
     /// Its name in the access matrix: `public`, `any`, or the capability.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -14,8 +14,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use heldar_base::Clock;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
@@ -111,7 +112,9 @@ impl App {
         let response = span.in_scope(|| inner.finish(&exchange, &ask, response));
         metrics.answered(exchange.route(), &ask.method, response.status(), started.elapsed());
         let sent = Arc::clone(metrics.sent(Plane::of(&ask.path)));
-        response.map(|body| Body::new(Sent { body, sent, _in_flight: in_flight, _place: place }))
+        let right = exchange.right.get().filter(|_| outlives_its_request(response.body()));
+        let ended = right.map(|right| inner.config.resolver.ended(right.clone()));
+        response.map(|body| Body::new(Sent { body, sent, ended, _in_flight: in_flight, _place: place }))
     }
 }
 
@@ -215,6 +218,9 @@ impl Inner {
         if never_stored(&ask.path) {
             parts.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         }
+        if let Some(cookie) = exchange.cookie.get() {
+            parts.headers.append(header::SET_COOKIE, cookie.clone());
+        }
         if let Ok(id) = HeaderValue::from_str(exchange.id.as_str()) {
             parts.headers.insert(X_REQUEST_ID, id);
         }
@@ -264,10 +270,25 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panic in a handler: {}", text.unwrap_or("no text"))
 }
 
-/// A body whose bytes are counted, and which keeps the places of its request until it is through.
+/// The most that is sent without asking whether the right to it still holds: it leaves at once.
+const AT_ONCE: u64 = 64 << 10;
+
+/// Whether a body may take so long that the right to it ends meanwhile.
+fn outlives_its_request(body: &Body) -> bool {
+    !body.is_end_stream() && body.size_hint().exact().is_none_or(|bytes| bytes > AT_ONCE)
+}
+
+/// The right to an answer has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the right to this answer has ended")]
+struct RightEnded;
+
+/// A body whose bytes are counted, which is cut off when the right to it ends, and which keeps the places of its request
+/// until it is through.
 struct Sent {
     body: Body,
     sent: Arc<Counter>,
+    ended: Option<BoxFuture<'static, ()>>,
     _in_flight: InFlight,
     _place: Option<Place>,
 }
@@ -280,6 +301,12 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(ended) = &mut self.ended
+            && ended.as_mut().poll(cx).is_ready()
+        {
+            self.ended = None;
+            return Poll::Ready(Some(Err(axum::Error::new(RightEnded))));
+        }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()

@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use futures_util::future::BoxFuture;
 use heldar_base::{CameraId, Capability, Principal, Scope};
 
@@ -77,6 +77,20 @@ pub trait Resolver: Send + Sync + 'static {
 
     /// Learns of a refusal, for the audit trail. Must not block.
     fn denied(&self, denial: &Denial<'_>);
+
+    /// Resolves when the right has ended that an answer stands on, which is then cut off (auth-system.md 14).
+    fn ended(&self, right: Right) -> BoxFuture<'static, ()>;
+}
+
+/// The right that an answer stands on for as long as it runs.
+#[derive(Clone, Debug)]
+pub struct Right {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// May do what; `None`: only be who it is.
+    pub capability: Option<Capability>,
+    /// On which camera, where the route names one.
+    pub camera: Option<CameraId>,
 }
 
 /// A request that was refused with 401 or 403.
@@ -116,12 +130,23 @@ pub enum AuthorisedBy {
 pub struct Caller {
     principal: Arc<Principal>,
     by: AuthorisedBy,
+    cookie: Option<HeaderValue>,
 }
 
 impl Caller {
     /// A principal and what it is authorised by.
     pub fn new(principal: Arc<Principal>, by: AuthorisedBy) -> Self {
-        Caller { principal, by }
+        Caller { principal, by, cookie: None }
+    }
+
+    /// Sends the browser a cookie with whatever is answered, such as one whose end has moved.
+    #[must_use]
+    pub fn with_cookie(self, cookie: HeaderValue) -> Self {
+        Caller { cookie: Some(cookie), ..self }
+    }
+
+    pub(crate) fn cookie(&self) -> Option<&HeaderValue> {
+        self.cookie.as_ref()
     }
 
     /// The principal.

@@ -147,6 +147,18 @@ impl ApiError {
         .with_reason(Reason::OpenAccessRefused)
     }
 
+    /// 403: the credential holds, but not from this address.
+    pub fn address_not_allowed() -> Self {
+        ApiError::new(Code::Forbidden, "these credentials may not be used from this address")
+            .with_reason(Reason::AddressNotAllowed)
+    }
+
+    /// 403: the account has to choose a new password before anything else.
+    pub fn password_change_required() -> Self {
+        ApiError::new(Code::Forbidden, "choose a new password first (POST /api/v1/auth/password)")
+            .with_reason(Reason::PasswordChangeRequired)
+    }
+
     /// 404 for a thing of this kind, such as `camera`.
     pub fn not_found(what: &str) -> Self {
         ApiError::new(Code::NotFound, format!("no such {what}"))

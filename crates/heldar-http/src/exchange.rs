@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
-use axum::http::Extensions;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderValue};
 use heldar_base::{Principal, PublicId};
 use sha2::{Digest, Sha256};
 
-use crate::{ApiError, Client};
+use crate::{ApiError, Client, Right};
 
 /// Longest id that a trusted proxy may hand us.
 const MAX_ID_LEN: usize = 64;
@@ -73,6 +73,10 @@ pub(crate) struct Exchange {
     pub(crate) camera: OnceLock<String>,
     /// Who it is, once known.
     pub(crate) principal: OnceLock<Arc<Principal>>,
+    /// What the answer stands on, once a rule has let the request in.
+    pub(crate) right: OnceLock<Right>,
+    /// Goes to the browser with the answer.
+    pub(crate) cookie: OnceLock<HeaderValue>,
 }
 
 impl Exchange {
@@ -83,6 +87,8 @@ impl Exchange {
             route: OnceLock::new(),
             camera: OnceLock::new(),
             principal: OnceLock::new(),
+            right: OnceLock::new(),
+            cookie: OnceLock::new(),
         })
     }
 

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use crate::access::{self, Access, Need, ScopeRule};
 use crate::app::AppConfig;
-use crate::caller::{AuthorisedBy, Caller, Camera, Client, Edge, Resolver};
+use crate::caller::{AuthorisedBy, Caller, Camera, Client, Edge, Resolver, Right};
 use crate::exchange::Exchange;
 use crate::{ApiError, Code};
 
@@ -33,6 +33,9 @@ impl Gate {
         let caller = self.resolver.resolve(&exchange.client, parts).await?;
         // Set once per request: each meets one guard or one fallback.
         let _first = exchange.principal.set(Arc::clone(caller.principal()));
+        if let Some(cookie) = caller.cookie() {
+            let _first = exchange.cookie.set(cookie.clone());
+        }
         self.check_origin(&caller, &exchange.client, parts)?;
         parts.extensions.insert(caller.clone());
         Ok(caller)
@@ -85,7 +88,13 @@ impl Rule {
             if let Some(text) = camera {
                 let _first = exchange.camera.set(text.to_owned());
             }
-            if let Some(camera) = access::decide(&self.access, caller.principal(), camera)? {
+            let camera = access::decide(&self.access, caller.principal(), camera)?;
+            let _first = exchange.right.set(Right {
+                principal: Arc::clone(caller.principal()),
+                capability: self.access.need.capability(),
+                camera: camera.clone(),
+            });
+            if let Some(camera) = camera {
                 parts.extensions.insert(Camera(camera));
             }
         }

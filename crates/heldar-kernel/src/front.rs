@@ -1,29 +1,36 @@
-//! Who a request comes from and what it may do, while access control is off; and the server loop around the routes.
+//! Who a request comes from and what it may do; and the server loop around the routes.
 //!
-//! Owns: the rule that open access is for this machine alone (auth-system.md 3.1, 11.4), and the wiring of the HTTP
-//! foundation. Never: a route.
+//! Owns: which credential of a request counts, the cookies, the rule that open access is for this machine alone
+//! (auth-system.md 3.1, 11), and the wiring of the HTTP foundation. Never: a route, a right.
 
+mod refusals;
+
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use futures_util::future::BoxFuture;
-use heldar_base::Principal;
+use heldar_access::Refused;
+use heldar_base::{Clock as _, Credential, Micros, Principal, WallTime};
 use heldar_config::{
-    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, client_of, counts_as_local,
-    origin_verdict,
+    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, Tier, client_of,
+    counts_as_local, origin_verdict,
 };
 use heldar_http::metrics::{HttpMetrics, Registry};
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Lifecycle, Pages,
-    Phase, Resolver, Scheme, Via,
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Code, Denial, Edge, Lifecycle, Pages,
+    Phase, Reason, Resolver, Right, Scheme, Via,
 };
 
 use heldar_ingest::SystemClock;
 
+pub(crate) use refusals::Refusals;
+
 use crate::api;
 use crate::kernel::Kernel;
+use crate::live::{LiveName, TokenFault};
 
 /// Knows proxies and origins from the configuration.
 struct ConfiguredEdge {
@@ -72,8 +79,21 @@ impl Edge for ConfiguredEdge {
     }
 }
 
-/// Takes a stale session cookie from the browser (auth-system.md 11.2).
-const CLEARED_COOKIE: &str = "heldar_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
+/// Name of the session cookie.
+pub(crate) const SESSION_COOKIE: &str = "heldar_session";
+
+/// A cookie that browsers send to their own origin only, and show to no script (auth-system.md 11.2).
+pub(crate) fn cookie(name: &str, value: &str, path: &str, max_age: Micros, secure: bool) -> HeaderValue {
+    let secure = if secure { "; Secure" } else { "" };
+    let seconds = max_age.0.max(0) / 1_000_000;
+    let text = format!("{name}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={seconds}{secure}");
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Takes a stale session cookie from the browser.
+pub(crate) fn cleared_cookie() -> HeaderValue {
+    cookie(SESSION_COOKIE, "", "/", Micros::ZERO, false)
+}
 
 /// What a credential came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,48 +102,175 @@ enum Sent {
     Cookie,
 }
 
-/// The first credential of a request that is not empty (auth-system.md 11.1).
-fn credential(headers: &HeaderMap) -> Option<Sent> {
-    let texts = |name: &str| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    let is_sent = |name: &str| texts(name).any(|value| !value.trim_ascii().is_empty());
-    if is_sent("authorization") || is_sent("x-api-key") {
-        return Some(Sent::Token);
-    }
-    let mut cookies = texts("cookie").flat_map(|value| value.split(|byte| *byte == b';'));
-    let session = cookies.find_map(|cookie| cookie.trim_ascii().strip_prefix(b"heldar_session="))?;
-    (!session.is_empty()).then_some(Sent::Cookie)
+/// The values of a cookie of this name, in all the places where one may stand.
+pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lists = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(';')).filter_map(move |cookie| {
+        cookie.trim().strip_prefix(name)?.strip_prefix('=').filter(|value| !value.is_empty())
+    })
 }
 
-/// Access control is off: this machine is administrator, everybody else is refused unless open access was allowed.
-struct OpenAccess {
+/// Every token that a request carries, in the order in which they count (auth-system.md 11.1).
+fn credentials(headers: &HeaderMap) -> Vec<(Sent, &str)> {
+    // What is no text is no token, and still shows that one was sent.
+    let texts = |name: &str| {
+        let values = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?").trim());
+        values.filter(|text| !text.is_empty()).collect::<Vec<_>>()
+    };
+    let bearers = texts("authorization").into_iter().map(|text| {
+        let token = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("bearer "));
+        (Sent::Token, token.map_or(text, str::trim))
+    });
+    let keys = texts("x-api-key").into_iter().map(|text| (Sent::Token, text));
+    let sessions = cookies(headers, SESSION_COOKIE).map(|text| (Sent::Cookie, text));
+    bearers.chain(keys).chain(sessions).collect()
+}
+
+/// Every token in the three places, for a sign-out that ends them all.
+pub(crate) fn all_tokens(headers: &HeaderMap) -> Vec<String> {
+    credentials(headers).into_iter().map(|(_, token)| token.to_owned()).collect()
+}
+
+/// Paths that answer somebody who has to choose a password first.
+const BEFORE_PASSWORD: [&str; 3] = ["/api/v1/auth/me", "/api/v1/auth/password", "/api/v1/auth/logout"];
+
+/// Knows who asks: by token, by cookie, by live token; or nobody in particular, while access control is off.
+struct Doorkeeper {
+    kernel: Arc<Kernel>,
     open: bool,
     system: Arc<Principal>,
+    /// When a key that a stricter tier would limit was last told of.
+    warned: Mutex<HashMap<String, WallTime>>,
 }
 
-impl Resolver for OpenAccess {
+/// Rest between two warnings about a key.
+const WARN_AGAIN: Micros = Micros::from_secs(3600);
+
+impl Doorkeeper {
+    fn by_token(&self, sent: Sent, token: &str, client: &Client, path: &str) -> Result<Caller, ApiError> {
+        let accounts = &self.kernel.accounts;
+        let (resolved, prolonged) = accounts.resolve(token, client.address).map_err(|why| {
+            let error = refused(why);
+            if sent == Sent::Cookie { error.with_header(header::SET_COOKIE, cleared_cookie()) } else { error }
+        })?;
+        if resolved.must_change_password && !BEFORE_PASSWORD.contains(&path) {
+            return Err(ApiError::password_change_required());
+        }
+        if resolved.would_lose {
+            self.warn(&resolved.principal);
+        }
+        let by = if sent == Sent::Cookie { AuthorisedBy::Cookie } else { AuthorisedBy::Token };
+        let caller = Caller::new(resolved.principal, by);
+        Ok(match (sent, prolonged) {
+            (Sent::Cookie, Some(until)) => {
+                let left = until - self.kernel.clock.wall();
+                let secure = self.secure(client);
+                caller.with_cookie(cookie(SESSION_COOKIE, token, "/", left, secure))
+            }
+            _ => caller,
+        })
+    }
+
+    fn secure(&self, client: &Client) -> bool {
+        self.kernel.accounts.settings().cookie_secure || client.scheme == Scheme::Https
+    }
+
+    /// The one kind of token that may stand in an address: it opens one live view and nothing else.
+    fn by_live_token(
+        &self,
+        token: &str,
+        name: &LiveName,
+        client: &Client,
+    ) -> Result<Option<Caller>, ApiError> {
+        let watching = &self.kernel.watching;
+        let credential = match watching.tokens.check(token, name) {
+            Ok(credential) => credential,
+            // What a token has opened goes on when its time is over (media.md 11.2).
+            Err(TokenFault::Expired(credential)) if watching.hls.knows(name, client.address, token) => {
+                credential
+            }
+            Err(_) => return Err(ApiError::invalid_credential()),
+        };
+        match &credential {
+            Credential::Nothing if self.kernel.accounts.required() => Err(ApiError::invalid_credential()),
+            Credential::Nothing => Ok(None),
+            Credential::Session(_) | Credential::Key(_) => {
+                let resolved = self.kernel.accounts.resolve_credential(&credential, client.address);
+                let resolved = resolved.map_err(refused)?;
+                if resolved.must_change_password {
+                    return Err(ApiError::password_change_required());
+                }
+                Ok(Some(Caller::new(resolved.principal, AuthorisedBy::Token)))
+            }
+        }
+    }
+
+    fn find(&self, client: &Client, request: &Parts) -> Result<Caller, ApiError> {
+        let path = request.uri.path();
+        if let Some((sent, token)) = credentials(&request.headers).into_iter().next() {
+            return self.by_token(sent, token, client, path);
+        }
+        if let Some((name, token)) = live_token(path, request.uri.query())
+            && let Some(caller) = self.by_live_token(&token, &name, client)?
+        {
+            return Ok(caller);
+        }
+        if self.kernel.accounts.required() {
+            return Err(ApiError::no_credential());
+        }
+        let forwarding = Forwarding::of_header_names(request.headers.keys().map(|name| name.as_str()));
+        let host = request.headers.get("host").and_then(|v| v.to_str().ok());
+        if self.open || counts_as_local(client.peer.ip(), forwarding, host) {
+            Ok(Caller::new(self.system.clone(), AuthorisedBy::OpenAccess))
+        } else {
+            Err(ApiError::open_access_refused())
+        }
+    }
+
+    /// Says what the stricter tier would take from a key, at most once an hour for each.
+    fn warn(&self, principal: &Principal) {
+        let now = self.kernel.clock.wall();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = warned.get(&principal.id).is_none_or(|at| now - *at >= WARN_AGAIN);
+        if !due || self.kernel.settings.access.machine_auth != Tier::Warn {
+            return;
+        }
+        warned.insert(principal.id.clone(), now);
+        let lost = self.kernel.accounts.directory().lost_by(principal.role);
+        let lost: Vec<&str> = lost.iter().map(|capability| capability.as_str()).collect();
+        tracing::warn!(
+            target: "heldar::security",
+            key = principal.name,
+            id = principal.id,
+            "HELDAR_MACHINE_AUTH=enforce would take from this key: {}; give it explicit capabilities",
+            lost.join(", ")
+        );
+    }
+}
+
+/// The live view that a path is about, and the token in its query.
+fn live_token(path: &str, query: Option<&str>) -> Option<(LiveName, String)> {
+    let mut parts = path.strip_prefix("/live/")?.split('/');
+    let (_transport, name) = (parts.next()?, parts.next()?);
+    let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
+    let token = url::form_urlencoded::parse(query?.as_bytes()).find(|(key, _)| key == "token")?.1;
+    Some((LiveName::parse(&name)?, token.into_owned()))
+}
+
+fn refused(why: Refused) -> ApiError {
+    match why {
+        Refused::Invalid => ApiError::invalid_credential(),
+        Refused::Address => ApiError::address_not_allowed(),
+    }
+}
+
+impl Resolver for Doorkeeper {
     fn resolve<'a>(
         &'a self,
         client: &'a Client,
         request: &'a Parts,
     ) -> BoxFuture<'a, Result<Caller, ApiError>> {
-        Box::pin(async move {
-            // No credential is valid in this build: one that was sent is a bad one, in every mode.
-            match credential(&request.headers) {
-                Some(Sent::Token) => return Err(ApiError::invalid_credential()),
-                Some(Sent::Cookie) => {
-                    let cleared = HeaderValue::from_static(CLEARED_COOKIE);
-                    return Err(ApiError::invalid_credential().with_header(header::SET_COOKIE, cleared));
-                }
-                None => {}
-            }
-            let forwarding = Forwarding::of_header_names(request.headers.keys().map(|name| name.as_str()));
-            let host = request.headers.get("host").and_then(|v| v.to_str().ok());
-            if self.open || counts_as_local(client.peer.ip(), forwarding, host) {
-                Ok(Caller::new(self.system.clone(), AuthorisedBy::OpenAccess))
-            } else {
-                Err(ApiError::open_access_refused())
-            }
-        })
+        Box::pin(std::future::ready(self.find(client, request)))
     }
 
     fn denied(&self, denial: &Denial<'_>) {
@@ -132,9 +279,40 @@ impl Resolver for OpenAccess {
             address = %denial.client.address,
             method = denial.method,
             route = denial.route,
+            reason = denial.reason.map_or("", Reason::as_str),
             request_id = denial.request_id,
             "request refused"
         );
+        if let Some(row) = self.kernel.refusals.note(self.kernel.clock.wall(), denial) {
+            self.kernel.audit(row);
+        }
+    }
+
+    fn ended(&self, right: Right) -> BoxFuture<'static, ()> {
+        let accounts = self.kernel.accounts.clone();
+        Box::pin(async move {
+            let credential = right.principal.credential.clone();
+            accounts.ended(credential, right.capability, right.camera).await;
+        })
+    }
+}
+
+/// There is no kernel yet: nobody is known.
+struct NobodyYet;
+
+impl Resolver for NobodyYet {
+    fn resolve<'a>(
+        &'a self,
+        _client: &'a Client,
+        _request: &'a Parts,
+    ) -> BoxFuture<'a, Result<Caller, ApiError>> {
+        Box::pin(std::future::ready(Err(ApiError::of(Code::Starting))))
+    }
+
+    fn denied(&self, _denial: &Denial<'_>) {}
+
+    fn ended(&self, _right: Right) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -143,7 +321,14 @@ impl Resolver for OpenAccess {
 /// # Errors
 /// A defective route table; a defect of the program.
 pub fn app(kernel: &Arc<Kernel>, pages: Option<Arc<dyn Pages>>) -> Result<App, BuildError> {
-    let config = config(&kernel.settings, kernel.clock, &kernel.metrics, kernel.lifecycle.clone(), pages);
+    let doorkeeper = Arc::new(Doorkeeper {
+        kernel: kernel.clone(),
+        open: kernel.settings.access.open,
+        system: Arc::new(Principal::system()),
+        warned: Mutex::default(),
+    });
+    let (settings, lifecycle) = (&kernel.settings, kernel.lifecycle.clone());
+    let config = config(settings, doorkeeper, kernel.clock, &kernel.metrics, lifecycle, pages);
     api::routes().build(kernel.clone(), config)
 }
 
@@ -153,12 +338,14 @@ pub fn app(kernel: &Arc<Kernel>, pages: Option<Arc<dyn Pages>>) -> Result<App, B
 /// As [`app`].
 pub fn waiting(settings: &Settings) -> Result<App, BuildError> {
     let lifecycle = Arc::new(Lifecycle::new(Phase::Starting));
-    let config = config(settings, SystemClock::new(), &Registry::new(), lifecycle.clone(), None);
+    let config =
+        config(settings, Arc::new(NobodyYet), SystemClock::new(), &Registry::new(), lifecycle.clone(), None);
     api::system::waiting_routes().build(lifecycle, config)
 }
 
 fn config(
     settings: &Settings,
+    resolver: Arc<dyn Resolver>,
     clock: SystemClock,
     metrics: &Registry,
     lifecycle: Arc<Lifecycle>,
@@ -166,7 +353,7 @@ fn config(
 ) -> AppConfig {
     let panics = metrics.counter("heldar_panics_total", "Panics caught.");
     AppConfig {
-        resolver: Arc::new(OpenAccess { open: settings.access.open, system: Arc::new(Principal::system()) }),
+        resolver,
         edge: Arc::new(ConfiguredEdge { api: settings.api.clone() }),
         pages,
         lifecycle,
@@ -183,19 +370,56 @@ mod tests {
     #[test]
     fn the_first_credential_that_is_not_empty_counts() {
         for (headers, expect) in [
-            (&[][..], None),
-            (&[("authorization", "Bearer x")], Some(Sent::Token)),
-            (&[("x-api-key", "x"), ("cookie", "heldar_session=y")], Some(Sent::Token)),
-            (&[("authorization", " "), ("cookie", "a=b; heldar_session=y")], Some(Sent::Cookie)),
-            (&[("cookie", "a=b"), ("cookie", "heldar_session=y")], Some(Sent::Cookie)),
-            (&[("cookie", "heldar_session="), ("x-api-key", "")], None),
-            (&[("cookie", "my_heldar_session=y")], None),
+            (&[][..], &[][..]),
+            (&[("authorization", "Bearer x")], &[(Sent::Token, "x")]),
+            (&[("authorization", "bearer  x ")], &[(Sent::Token, "x")]),
+            (&[("authorization", "Basic eA==")], &[(Sent::Token, "Basic eA==")]),
+            (
+                &[("x-api-key", "x"), ("cookie", "heldar_session=y")],
+                &[(Sent::Token, "x"), (Sent::Cookie, "y")],
+            ),
+            (&[("authorization", " "), ("cookie", "a=b; heldar_session=y")], &[(Sent::Cookie, "y")]),
+            (&[("cookie", "a=b"), ("cookie", "heldar_session=y")], &[(Sent::Cookie, "y")]),
+            (&[("x-api-key", "x"), ("authorization", "Bearer y")], &[(Sent::Token, "y"), (Sent::Token, "x")]),
+            (&[("cookie", "heldar_session="), ("x-api-key", "")], &[]),
+            (&[("cookie", "my_heldar_session=y; heldar_session_x=z")], &[]),
         ] {
             let mut map = HeaderMap::new();
             for (name, value) in headers {
                 map.append(*name, HeaderValue::from_static(value));
             }
-            assert_eq!(credential(&map), expect, "{headers:?}");
+            assert_eq!(credentials(&map), expect, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_made() {
+        let hour = Micros::from_secs(3600);
+        assert_eq!(
+            cookie("heldar_session", "vos_1", "/", hour, true),
+            "heldar_session=vos_1; HttpOnly; SameSite=Strict; Path=/; Max-Age=3600; Secure"
+        );
+        assert_eq!(cleared_cookie(), "heldar_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    }
+
+    #[test]
+    fn tokens_stand_in_addresses_of_live_views_only() {
+        for (path, query, expect) in [
+            ("/live/ws/cam_gate", Some("token=a%2Bb"), Some(("cam_gate", "a+b"))),
+            ("/live/hls/cam_gate.sub/index.m3u8", Some("x=1&token=t"), Some(("cam_gate.sub", "t"))),
+            ("/live/hls/cam%5Fgate/index.m3u8", Some("token=t"), Some(("cam_gate", "t"))),
+            ("/live/ws/cam_gate", None, None),
+            ("/live/ws", Some("token=t"), None),
+            ("/live/ws/gate", Some("token=t"), None),
+            ("/api/v1/cameras", Some("token=t"), None),
+        ] {
+            let found = live_token(path, query);
+            let found = found.as_ref().map(|(name, token)| (name.to_string(), token.as_str()));
+            assert_eq!(
+                found.as_ref().map(|(name, token)| (name.as_str(), *token)),
+                expect,
+                "{path} {query:?}"
+            );
         }
     }
 }

@@ -28,6 +28,7 @@ use heldar_store::{
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::accounts::{AccountError, Accounts};
 use crate::address::{self, VendorTemplates, Whereabouts};
 use crate::clips::ClipFolder;
 use crate::engine::indexer::{Indexer, StreamNumbers};
@@ -40,6 +41,7 @@ use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport, name_end,
 use crate::engine::stream::{Shared, StreamSettings};
 use crate::engine::supervisor::{Supervisor, WatchSeed};
 use crate::folders::{lock_data_folder, make_folders, open_disk};
+use crate::front::Refusals;
 use crate::fsck::scrub::Scrub;
 use crate::health::{DiskWatch, Health, StoreWatch};
 use crate::live::Watching;
@@ -88,6 +90,9 @@ pub enum StartFailure {
     /// Stored secrets cannot be used with the keys given.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The administrator that the configuration names cannot be made.
+    #[error("the first administrator cannot be made")]
+    FirstAdministrator(#[source] AccountError),
     /// A thread cannot be created.
     #[error("a thread cannot be created")]
     Thread(#[source] std::io::Error),
@@ -121,6 +126,8 @@ pub struct Kernel {
     pub templates: VendorTemplates,
     /// Seals and opens secrets.
     pub sealer: Sealer,
+    /// People, keys and sign-ins.
+    pub accounts: Arc<Accounts>,
     /// Which addresses cameras may have.
     pub guard: Arc<CameraGuard>,
     /// What recovery did at the start.
@@ -131,6 +138,8 @@ pub struct Kernel {
     pub registry: Registry,
     /// Reads of footage, for their audit.
     pub reads: Reads,
+    /// Requests that were refused, for their audit.
+    pub(crate) refusals: Refusals,
     /// Playback sessions.
     pub sessions: Sessions,
     /// Plans of virtual files.
@@ -231,6 +240,8 @@ impl Kernel {
         let supervisor = Arc::new(Supervisor::new(journal.clone(), clock, settings.recorder.fragment));
         let metrics = heldar_http::metrics::Registry::new();
         store.observe(Arc::new(StoreWatch::new(&metrics)));
+        let accounts = Accounts::open(&settings, &store, clock, &metrics).await?;
+        accounts.bootstrap().await.map_err(StartFailure::FirstAdministrator)?;
         let watch = Arc::new(DiskWatch::new(&metrics));
         let (sink, watching) = (live.clone(), watch.clone());
         let config = WriterConfig {
@@ -298,6 +309,8 @@ impl Kernel {
             ingest,
             templates,
             sealer,
+            accounts,
+            refusals: Refusals::default(),
             guard,
             recovered,
             late,
@@ -582,6 +595,9 @@ impl Kernel {
         }
         self.persist_statuses();
         self.sum_up(self.reads.all(self.clock.wall()));
+        self.sum_up(self.accounts.summed_up(true));
+        self.sum_up(self.refusals.summed_up(self.clock.wall(), true));
+        self.accounts.tick().await;
         if let Err(error) = self.indexer.flush().await {
             tracing::warn!(%error, "segments were not indexed; the next start does it");
         }

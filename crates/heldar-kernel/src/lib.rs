@@ -1,6 +1,7 @@
 //! The library that apps link: engine, services, HTTP API.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod address;
 pub mod api;
 pub mod clips;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heldar_base::{CameraId, PublicId, StreamId, StreamKind, WallTime};
+use heldar_base::{CameraId, Credential, PublicId, StreamId, StreamKind, WallTime};
 use tokio::sync::watch;
 
 /// What a viewer is fed over.
@@ -48,6 +48,10 @@ pub enum Cut {
     CameraDisabled,
     /// Its camera was removed.
     CameraRemoved,
+    /// The sign-in or key that it came with has ended.
+    CredentialEnded,
+    /// What it came with does not open this camera's live view any more.
+    RightEnded,
     /// The server stops.
     Stopping,
 }
@@ -59,6 +63,8 @@ impl Cut {
             Cut::Ended => "ended",
             Cut::CameraDisabled => "camera_disabled",
             Cut::CameraRemoved => "camera_removed",
+            Cut::CredentialEnded => "credential_ended",
+            Cut::RightEnded => "right_ended",
             Cut::Stopping => "server_stopped",
         }
     }
@@ -75,6 +81,8 @@ pub struct Newcomer {
     pub transport: Transport,
     /// Who it is.
     pub principal: String,
+    /// What it came with, whose end ends it.
+    pub credential: Credential,
     /// Where it is.
     pub remote: IpAddr,
     /// Now.
@@ -178,6 +186,15 @@ impl Viewers {
         let entry = entries.get(&id)?;
         entry.cut(why);
         Some(entry.newcomer.clone())
+    }
+
+    /// Cuts those off for whom there is a reason by now.
+    pub fn cut_where(&self, why: impl Fn(&Newcomer) -> Option<Cut>) {
+        for entry in self.entries().values() {
+            if let Some(why) = why(&entry.newcomer) {
+                entry.cut(why);
+            }
+        }
     }
 
     /// Cuts everyone off who watches a camera.
@@ -322,6 +339,7 @@ mod tests {
             stream: StreamId::new(CameraId::new(camera).unwrap(), StreamKind::Main),
             transport,
             principal: "system".to_owned(),
+            credential: heldar_base::Credential::Nothing,
             remote: Ipv4Addr::LOCALHOST.into(),
             at: WallTime(0),
         }

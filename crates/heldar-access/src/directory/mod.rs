@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heldar_base::{Capability, Cidr, Credential, Micros, Principal, PrincipalKind, Role, WallTime};
+use heldar_base::{Capability, Cidr, Credential, Micros, Principal, PrincipalKind, Role, Secret, WallTime};
 
 use crate::{Grant, KeyGrant, ScopeSpec, SiteCameras, TokenHash, TokenKind};
 
@@ -41,6 +41,10 @@ pub struct Person {
     pub id: String,
     /// As written.
     pub username: String,
+    /// The form under which it is unique.
+    pub username_key: String,
+    /// Hash of the password.
+    pub password_hash: Secret<String>,
     /// What others see.
     pub display_name: Option<String>,
     /// `None`: the stored one cannot be read.
@@ -104,6 +108,10 @@ pub struct SignIn {
     pub last_used_at: WallTime,
     /// When it ends.
     pub expires_at: WallTime,
+    /// Where it began.
+    pub ip: Option<String>,
+    /// In which program.
+    pub user_agent: Option<String>,
 }
 
 /// How long sign-ins last.
@@ -183,6 +191,7 @@ pub struct Directory {
     rules: SessionRules,
     enforced: bool,
     people: HashMap<String, Person>,
+    usernames: HashMap<String, String>,
     keys: HashMap<String, (Machine, Arc<KeyUse>)>,
     key_hashes: HashMap<TokenHash, String>,
     sessions: HashMap<String, Session>,
@@ -202,6 +211,7 @@ impl Directory {
             rules,
             enforced,
             people: HashMap::new(),
+            usernames: HashMap::new(),
             keys: HashMap::new(),
             key_hashes: HashMap::new(),
             sessions: HashMap::new(),
@@ -213,6 +223,11 @@ impl Directory {
 
     fn changed(&mut self) {
         self.made.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether the stricter tier of machine auth is in force.
+    pub fn enforced(&self) -> bool {
+        self.enforced
     }
 
     /// Whether there is anybody who may sign in.
@@ -239,14 +254,22 @@ impl Directory {
     /// A person is there, or has changed.
     pub fn put_person(&mut self, person: Person) {
         self.changed();
+        self.usernames.insert(person.username_key.clone(), person.id.clone());
         self.people.insert(person.id.clone(), person);
     }
 
     /// A person is gone, with every sign-in.
     pub fn remove_person(&mut self, id: &str) {
         self.changed();
-        self.people.remove(id);
+        if let Some(person) = self.people.remove(id) {
+            self.usernames.remove(&person.username_key);
+        }
         self.end_sessions_of(id, None);
+    }
+
+    /// The person of a username, in any case.
+    pub fn person_named(&self, username: &str) -> Option<&Person> {
+        self.usernames.get(&crate::fold_username(username)).and_then(|id| self.people.get(id))
     }
 
     /// A person.

@@ -20,6 +20,8 @@ fn person(id: &str, role: Role) -> Person {
     Person {
         id: id.to_owned(),
         username: id.to_owned(),
+        username_key: crate::fold_username(id),
+        password_hash: Secret::new("hash".to_owned()),
         display_name: None,
         role: Some(role),
         active: true,
@@ -37,6 +39,8 @@ fn sign_in(id: &str, of: &str, now: WallTime) -> SignIn {
         created_at: now,
         last_used_at: now,
         expires_at: now + Micros(12 * HOUR),
+        ip: None,
+        user_agent: None,
     }
 }
 
@@ -73,6 +77,7 @@ fn a_sign_in_is_found_by_its_token_and_ends_with_its_person() {
     directory.put_session(sign_in("ses_2", "usr_a", at(1)));
     assert_eq!(directory.find("vos_ses_1", at(0)), Some(session("ses_1")));
     assert_eq!(directory.find("vos_other", at(0)), None);
+    assert_eq!(directory.person_named(" USR_A ").map(|person| person.id.as_str()), Some("usr_a"));
     let resolved = directory.resolve(&session("ses_1"), at(0)).unwrap();
     assert_eq!((resolved.principal.id.as_str(), resolved.until), ("usr_a", Some(at(12))));
     assert_eq!(directory.resolve(&session("ses_1"), at(12)).unwrap_err(), Refused::Invalid, "expired");
@@ -86,6 +91,7 @@ fn a_sign_in_is_found_by_its_token_and_ends_with_its_person() {
     assert!(directory.resolve(&session("ses_1"), at(0)).is_err(), "a role that cannot be read");
     directory.remove_person("usr_a");
     assert_eq!((directory.find("vos_ses_1", at(0)), directory.session_count()), (None, 0));
+    assert!(directory.person_named("usr_a").is_none());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use heldar_http::metrics::{HttpMetrics, Registry, TextFormat};
 use heldar_http::{
     Access, ApiError, App, AppConfig, AppSlot, AuthorisedBy, Caller, Camera, Client, Denial, Doc, ETag, Edge,
     Freshness, Json, JsonUpTo, Length, Lifecycle, Limit, Limits, List, Listeners, Page, Pages, Path, Phase,
-    Query, Ranged, RequestId, Resolver, RouteTable, Scheme, ScopeRule, StaticFile, Via, serve,
+    Query, Ranged, RequestId, Resolver, Right, RouteTable, Scheme, ScopeRule, StaticFile, Via, serve,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,6 +42,8 @@ pub(crate) enum AccessControl {
 pub(crate) struct TestResolver {
     control: AccessControl,
     pub(crate) denials: Mutex<Vec<String>>,
+    /// Names of those whose right has ended.
+    pub(crate) ended: tokio::sync::watch::Sender<BTreeSet<String>>,
 }
 
 pub(crate) fn principal(name: &str, capabilities: &[Capability], cameras: Option<&[&str]>) -> Principal {
@@ -105,6 +107,14 @@ impl Resolver for TestResolver {
             denial.principal.map_or("-", |principal| &principal.name),
         );
         self.denials.lock().unwrap().push(text);
+    }
+
+    fn ended(&self, right: Right) -> BoxFuture<'static, ()> {
+        let (name, mut ended) = (right.principal.name.clone(), self.ended.subscribe());
+        Box::pin(async move {
+            // The sender lives as long as the world.
+            let _ended = ended.wait_for(|ended| ended.contains(&name)).await;
+        })
     }
 }
 
@@ -474,7 +484,11 @@ impl World {
     pub(crate) async fn start(setup: Setup) -> World {
         let registry = Registry::new();
         let panics = registry.counter("heldar_panics_total", "Panics.");
-        let resolver = Arc::new(TestResolver { control: setup.control, denials: Mutex::default() });
+        let resolver = Arc::new(TestResolver {
+            control: setup.control,
+            denials: Mutex::default(),
+            ended: tokio::sync::watch::Sender::default(),
+        });
         let lifecycle = Arc::new(Lifecycle::new(Phase::Running));
         let clock: Arc<dyn Clock> = Arc::new(SimClock::new(WallTime::parse(NOW).unwrap()));
         let config = AppConfig {

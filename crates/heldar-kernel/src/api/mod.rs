@@ -4,11 +4,13 @@
 //! Each module adds its routes to the table; there is no other way to a handler.
 
 pub mod audit;
+pub mod auth;
 pub mod cameras;
 pub mod clips;
 pub mod errors;
 pub mod events;
 pub mod footage;
+pub mod keys;
 pub mod live;
 pub mod media;
 pub mod paging;
@@ -17,6 +19,7 @@ pub mod requester;
 pub mod sites;
 pub mod system;
 pub mod timeline;
+pub mod users;
 pub mod words;
 
 use std::sync::Arc;
@@ -42,5 +45,8 @@ pub fn routes() -> RouteTable<Api> {
     live::routes(&mut table);
     media::routes(&mut table);
     system::routes(&mut table);
+    auth::routes(&mut table);
+    users::routes(&mut table);
+    keys::routes(&mut table);
     table
 }

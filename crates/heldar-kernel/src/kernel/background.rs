@@ -16,6 +16,8 @@ use crate::rhythm::Rhythm;
 
 /// Beats between writes of statuses that changed.
 const PERSIST_BEATS: u32 = 5;
+/// Seconds between writes of the use of sign-ins and keys.
+const ACCOUNT_BEAT: u32 = 60;
 
 impl Kernel {
     pub(super) fn start_tasks(self: &Arc<Self>, inbox: mpsc::UnboundedReceiver<(StreamId, StreamReport)>) {
@@ -51,6 +53,14 @@ impl Kernel {
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
             keep("live view", &kernel.health.restarts, || crate::live::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("accounts", &kernel.health.restarts, || kernel.clone().keep_accounts()).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("rights", &kernel.health.restarts, || crate::live::cut_without_right(kernel.clone())).await;
         }));
         let (kernel, inbox) = (self.clone(), Arc::new(tokio::sync::Mutex::new(inbox)));
         tasks.push(tokio::spawn(async move {
@@ -95,10 +105,21 @@ impl Kernel {
             }
             self.supervisor.tick();
             self.sum_up(self.reads.due(self.clock.wall()));
+            self.sum_up(self.accounts.summed_up(false));
+            self.sum_up(self.refusals.summed_up(self.clock.wall(), false));
             beats = beats.wrapping_add(1);
             if beats.is_multiple_of(PERSIST_BEATS) {
                 self.persist_statuses();
             }
+        }
+    }
+
+    /// Tells the store of the use of sign-ins and keys.
+    async fn keep_accounts(self: Arc<Self>) {
+        let mut beat = Rhythm::main().every(ACCOUNT_BEAT);
+        loop {
+            beat.tick().await;
+            self.accounts.tick().await;
         }
     }
 

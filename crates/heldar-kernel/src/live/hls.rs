@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use heldar_base::{Micros, MonoTime, StreamId};
+use heldar_base::{Credential, Micros, MonoTime, StreamId};
 use heldar_live::{Cut, CutWatch, Seat};
 
 use super::name::LiveName;
@@ -19,6 +19,8 @@ pub struct HlsKey {
     pub name: LiveName,
     /// What is fetched.
     pub stream: StreamId,
+    /// With what it is let in.
+    pub who: Credential,
     /// From where.
     pub address: IpAddr,
     /// With which token; empty without one.

@@ -9,6 +9,7 @@ mod meters;
 mod name;
 mod peers;
 mod restream;
+mod rights;
 mod token;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,7 @@ use meters::Meters;
 pub use name::LiveName;
 pub use peers::is_private;
 use restream::Restream;
+pub use rights::cut_without_right;
 pub use token::{LiveTokens, TokenFault};
 
 use crate::engine::journal::random_bits;

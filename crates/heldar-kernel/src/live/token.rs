@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use heldar_base::{Clock as _, Micros, Scope, Secret, WallTime};
+use heldar_base::{Clock as _, Credential, Micros, Scope, Secret, WallTime};
 use heldar_ingest::SystemClock;
 use heldar_store::Store;
 use heldar_store::op::PutSetting;
@@ -21,6 +21,12 @@ const KEY: &str = "live_token_key";
 const VERSION: &str = "v2";
 /// Kind of the system's own principal, which is everybody while access control is off.
 const SYSTEM: &str = "s";
+/// Kind of a sign-in.
+const SESSION: &str = "u";
+/// Kind of a key.
+const KEY_KIND: &str = "k";
+/// The subject of the first.
+const NOBODY: &str = "system";
 
 /// Makes and checks tokens.
 pub struct LiveTokens {
@@ -36,12 +42,12 @@ impl std::fmt::Debug for LiveTokens {
 }
 
 /// What is wrong with a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// It is none of ours, or of another name.
     Invalid,
-    /// Its time is over.
-    Expired,
+    /// Its time is over; it stood for this credential. What it has opened goes on.
+    Expired(Credential),
 }
 
 impl LiveTokens {
@@ -74,44 +80,38 @@ impl LiveTokens {
         Ok(LiveTokens { key: Secret::new(key), ttl, clock })
     }
 
-    /// A token for a name, and when it expires.
-    pub fn issue(&self, name: &LiveName) -> (String, WallTime) {
+    /// A token for a name, whose end is that of this credential at the latest; and when it expires.
+    pub fn issue(&self, name: &LiveName, credential: &Credential) -> (String, WallTime) {
         // In whole seconds, as it stands in the token.
         let expires = (self.clock.wall() + self.ttl).0 / 1_000_000;
-        let subject = URL_SAFE_NO_PAD.encode("system");
-        let said = format!("{VERSION}.{expires}.{SYSTEM}.{subject}");
+        let (kind, subject) = match credential {
+            Credential::Nothing => (SYSTEM, NOBODY),
+            Credential::Session(id) => (SESSION, id.as_str()),
+            Credential::Key(id) => (KEY_KIND, id.as_str()),
+        };
+        let subject = URL_SAFE_NO_PAD.encode(subject);
+        let said = format!("{VERSION}.{expires}.{kind}.{subject}");
         let signature = URL_SAFE_NO_PAD.encode(self.signed(&said, name).finalize().into_bytes());
         (format!("{said}.{signature}"), WallTime(expires * 1_000_000))
     }
 
-    /// Checks a token for a name.
+    /// Checks a token for a name; tells the credential that it stands for, which may have ended since.
     ///
     /// # Errors
     /// [`TokenFault`].
-    pub fn check(&self, token: &str, name: &LiveName) -> Result<(), TokenFault> {
+    pub fn check(&self, token: &str, name: &LiveName) -> Result<Credential, TokenFault> {
         let (said, signature) = token.rsplit_once('.').ok_or(TokenFault::Invalid)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::Invalid)?;
         self.signed(said, name).verify_slice(&signature).map_err(|_| TokenFault::Invalid)?;
-        let mut parts = said.split('.');
-        let (version, expires) = (parts.next(), parts.next().and_then(|text| text.parse::<i64>().ok()));
-        match (version, expires) {
-            (Some(VERSION), Some(expires))
-                if self.clock.wall() < WallTime(expires.saturating_mul(1_000_000)) =>
-            {
-                Ok(())
-            }
-            (Some(VERSION), Some(_)) => Err(TokenFault::Expired),
-            _ => Err(TokenFault::Invalid),
-        }
+        let (expires, credential) = read(said).ok_or(TokenFault::Invalid)?;
+        if self.clock.wall() < expires { Ok(credential) } else { Err(TokenFault::Expired(credential)) }
     }
 
     /// The whole token of which `said` is what stands before its signature, for a protocol that shows a proof of a password
     /// and never the password itself. Nothing that holds yet: to be [checked](Self::check) once the proof fits. `None` for
     /// what no token says. Must not leave the process.
     pub fn completed(&self, said: &str, name: &LiveName) -> Option<Secret<String>> {
-        let parts: Vec<&str> = said.split('.').collect();
-        let [VERSION, expires, SYSTEM, subject] = parts[..] else { return None };
-        expires.parse::<i64>().ok().filter(|_| !subject.is_empty())?;
+        read(said)?;
         let signature = URL_SAFE_NO_PAD.encode(self.signed(said, name).finalize().into_bytes());
         Some(Secret::new(format!("{said}.{signature}")))
     }
@@ -124,6 +124,21 @@ impl LiveTokens {
         mac.update(name.to_string().as_bytes());
         mac
     }
+}
+
+/// What a token says before its signature: when it expires, and for whom it stands.
+fn read(said: &str) -> Option<(WallTime, Credential)> {
+    let parts: Vec<&str> = said.split('.').collect();
+    let [VERSION, expires, kind, subject] = parts[..] else { return None };
+    let expires = WallTime(expires.parse::<i64>().ok()?.saturating_mul(1_000_000));
+    let subject = String::from_utf8(URL_SAFE_NO_PAD.decode(subject).ok()?).ok()?;
+    let credential = match kind {
+        SYSTEM if subject == NOBODY => Credential::Nothing,
+        SESSION => Credential::Session(subject),
+        KEY_KIND => Credential::Key(subject),
+        _ => return None,
+    };
+    Some((expires, credential))
 }
 
 #[cfg(test)]
@@ -141,24 +156,28 @@ mod tests {
     #[test]
     fn a_token_opens_one_name_until_it_expires() {
         let (gate, main) = (name("cam_gate"), name("cam_gate.main"));
-        let (token, expires) = tokens(60).issue(&gate);
+        let (token, expires) = tokens(60).issue(&gate, &Credential::Nothing);
         assert!(token.starts_with(&format!("v2.{}.s.", expires.0 / 1_000_000)), "{token}");
-        assert_eq!(tokens(60).check(&token, &gate), Ok(()));
+        assert_eq!(tokens(60).check(&token, &gate), Ok(Credential::Nothing));
+        for credential in [Credential::Session("ses_1".to_owned()), Credential::Key("key_1".to_owned())] {
+            let (token, _) = tokens(60).issue(&gate, &credential);
+            assert_eq!(tokens(60).check(&token, &gate), Ok(credential));
+        }
         assert_eq!(tokens(60).check(&token, &main), Err(TokenFault::Invalid));
         let other = LiveTokens { key: Secret::new(vec![8; 32]), ..tokens(60) };
         assert_eq!(other.check(&token, &gate), Err(TokenFault::Invalid));
-        let (expired, _) = tokens(-1).issue(&gate);
-        assert_eq!(tokens(60).check(&expired, &gate), Err(TokenFault::Expired));
+        let (expired, _) = tokens(-1).issue(&gate, &Credential::Nothing);
+        assert_eq!(tokens(60).check(&expired, &gate), Err(TokenFault::Expired(Credential::Nothing)));
     }
 
     #[test]
     fn a_token_follows_from_what_it_says_and_its_name() {
         let (gate, main) = (name("cam_gate"), name("cam_gate.main"));
-        let (token, _) = tokens(60).issue(&gate);
+        let (token, _) = tokens(60).issue(&gate, &Credential::Nothing);
         let (said, _) = token.rsplit_once('.').unwrap();
         assert_eq!(tokens(60).completed(said, &gate).unwrap().expose(), &token);
         assert_ne!(tokens(60).completed(said, &main).unwrap().expose(), &token);
-        for text in ["", "admin", "v2.1.s", "v2.x.s.y", "v1.1.s.y", "v2.1.k.y", "v2.1.s.", "v2.1.s.y.z"] {
+        for text in ["", "admin", "v2.1.s", "v2.x.s.y", "v1.1.s.y", "v2.1.x.eA", "v2.1.s.", "v2.1.s.y.z"] {
             assert!(tokens(60).completed(text, &gate).is_none(), "{text}");
         }
     }
@@ -166,7 +185,7 @@ mod tests {
     #[test]
     fn nothing_made_up_is_taken() {
         let (gate, tokens) = (name("cam_gate"), tokens(60));
-        let (token, _) = tokens.issue(&gate);
+        let (token, _) = tokens.issue(&gate, &Credential::Nothing);
         let later = token.replacen("v2.", "v2.9", 1);
         for text in ["", ".", "v2", "v2.1.s.x.y", &later, &token[..token.len() - 1], &format!("{token}A")] {
             assert_eq!(tokens.check(text, &gate), Err(TokenFault::Invalid), "{text}");

@@ -1,6 +1,7 @@
 //! Who makes a change, for its audit row.
 
-use heldar_base::{Principal, PublicId, WallTime, mask_userinfo};
+use heldar_access::Person;
+use heldar_base::{Principal, PublicId, Role, WallTime, mask_userinfo};
 use heldar_store::{AuditEntry, AuditOutcome};
 use serde_json::Value;
 
@@ -10,8 +11,9 @@ use crate::engine::journal::random_bits;
 #[derive(Clone, Debug)]
 pub struct Author {
     actor: String,
-    actor_name: String,
-    role: &'static str,
+    actor_name: Option<String>,
+    role: Option<&'static str>,
+    credential: Option<String>,
     ip: Option<String>,
     user_agent: Option<String>,
     request_id: Option<String>,
@@ -39,12 +41,53 @@ impl Author {
     pub fn new(principal: &Principal) -> Self {
         Author {
             actor: principal.id.clone(),
-            actor_name: principal.name.clone(),
-            role: principal.role.as_str(),
+            actor_name: Some(principal.name.clone()),
+            role: Some(principal.role.as_str()),
+            credential: principal.credential.id().map(str::to_owned),
             ip: None,
             user_agent: None,
             request_id: None,
         }
+    }
+
+    /// Nobody who is known.
+    pub fn nobody() -> Self {
+        Author {
+            actor: "anonymous".to_owned(),
+            actor_name: None,
+            role: None,
+            credential: None,
+            ip: None,
+            user_agent: None,
+            request_id: None,
+        }
+    }
+
+    /// The server itself, as its configuration or somebody at its machine says.
+    pub fn server() -> Self {
+        Author::new(&Principal::system())
+    }
+
+    /// The same request, by a person who has just shown who it is.
+    #[must_use]
+    pub fn as_person(&self, person: &Person, session: &str) -> Self {
+        Author {
+            actor: person.id.clone(),
+            actor_name: Some(person.name().to_owned()),
+            role: person.role.map(Role::as_str),
+            credential: Some(session.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Where the request came from.
+    pub fn address(&self) -> Option<&str> {
+        self.ip.as_deref()
+    }
+
+    /// The client's program.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.user_agent.as_deref()
     }
 
     /// Adds where the request came from.
@@ -61,8 +104,8 @@ impl Author {
         AuditEntry {
             id: PublicId::new("aud", random_bits()).to_string(),
             actor: self.actor.clone(),
-            actor_name: Some(self.actor_name.clone()),
-            role: Some(self.role.to_owned()),
+            actor_name: self.actor_name.clone(),
+            role: self.role.map(str::to_owned),
             action: action.to_owned(),
             target_type: Some(target.kind.to_owned()),
             target_id: Some(target.id.to_owned()),
@@ -72,7 +115,7 @@ impl Author {
             ip: self.ip.clone(),
             user_agent: self.user_agent.clone(),
             request_id: self.request_id.clone(),
-            credential_id: None,
+            credential_id: self.credential.clone(),
             before: None,
             after: None,
         }

@@ -147,7 +147,8 @@ pub async fn delete_camera(
                 kernel.store.manage(RemoveCamera { id, now }, attached).await.map_err(refused)?;
             }
             Footage::Delete => {
-                kernel.store.manage(DeleteCamera { id }, attached).await.map_err(refused)?;
+                kernel.store.manage(DeleteCamera { id: id.clone() }, attached).await.map_err(refused)?;
+                kernel.accounts.change(|directory| directory.sites_mut().remove_camera(&id));
             }
         }
         if camera.removed_at.is_none() {
@@ -188,6 +189,8 @@ async fn require_site(kernel: &Kernel, scope: &Scope, fields: &CameraFields) -> 
 
 /// Tells the engine of a committed change; when that fails, again until it succeeds.
 async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
+    let site = camera.fields.site_id.clone();
+    kernel.accounts.change(|directory| directory.sites_mut().put_camera(camera.id.clone(), site));
     let Err(error) = kernel.apply(camera).await else { return };
     tracing::warn!(camera = %camera.id, %error, "a change reaches the camera late");
     let id = camera.id.clone();

@@ -48,6 +48,7 @@ pub async fn create_site(
             ErrorKind::Conflict => RegistryError::Taken,
             _ => error.into(),
         })?;
+        kernel.accounts.change(|directory| directory.sites_mut().put_site(id.clone()));
         read(&kernel, &id).await
     })
     .await
@@ -111,7 +112,9 @@ pub async fn delete_site(
         let now = kernel.clock.wall();
         let detail = json!({ "detach": on_cameras == OnCameras::Detach });
         let audit = author.did(now, "delete_site", target(&id), detail);
-        kernel.store.manage(DeleteSite { id, on_cameras, now }, with(audit)).await.map_err(refused)?;
+        let op = DeleteSite { id: id.clone(), on_cameras, now };
+        kernel.store.manage(op, with(audit)).await.map_err(refused)?;
+        kernel.accounts.change(|directory| directory.sites_mut().remove_site(&id));
         Ok(())
     })
     .await

@@ -15,7 +15,7 @@ use heldar_base::{CameraId, Capability, Principal, PrincipalKind, Role, Scope};
 use heldar_config::{Flags, HostFiles, Input, load};
 use heldar_http::metrics::HttpMetrics;
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Resolver, Scheme, Via,
+    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Resolver, Right, Scheme, Via,
 };
 use heldar_kernel::api;
 use heldar_kernel::health::Configuration;
@@ -200,6 +200,10 @@ impl Resolver for ByHeader {
     }
 
     fn denied(&self, _denial: &Denial<'_>) {}
+
+    fn ended(&self, _right: Right) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// No proxy and one origin.

@@ -110,6 +110,7 @@ impl Stage {
             stream: StreamId::new(CameraId::new("gate").unwrap(), StreamKind::Main),
             transport: Transport::Whep,
             principal: "system".to_owned(),
+            credential: heldar_base::Credential::Nothing,
             remote: Ipv4Addr::LOCALHOST.into(),
             at: WallTime(0),
         })

@@ -47,7 +47,13 @@ pub(super) struct Dialogue {
     peer: SocketAddr,
     shared: Arc<Shared>,
     session: Option<Session>,
-    granted: Option<String>,
+    granted: Option<Grant>,
+}
+
+/// A path that the connection was granted.
+struct Grant {
+    path: String,
+    to: Option<String>,
 }
 
 impl Dialogue {
@@ -143,11 +149,17 @@ impl Dialogue {
             path,
             query: target.query.as_deref(),
             credentials: credentials.as_ref(),
-            granted: self.granted.as_deref() == Some(path),
+            granted: self.granted.as_ref().is_some_and(|grant| grant.path == path),
         };
         match self.shared.host.authorize(&access).await {
+            // What was granted to somebody before stays so.
+            Verdict::Granted if access.granted => Ok(()),
             Verdict::Granted => {
-                self.granted = Some(path.to_owned());
+                self.granted = Some(Grant { path: path.to_owned(), to: None });
+                Ok(())
+            }
+            Verdict::GrantedTo(to) => {
+                self.granted = Some(Grant { path: path.to_owned(), to: Some(to) });
                 Ok(())
             }
             Verdict::Challenge(challenges) => {
@@ -272,7 +284,9 @@ impl Dialogue {
             let tracks = session.viewer.tracks();
             let tracks: Vec<usize> = (0..tracks.len()).filter(|at| tracks[*at].is_some()).collect();
             let (path, stream) = (session.path.as_str(), &session.stream);
-            let playing = Playing { peer, path, stream, tracks: &tracks, user_agent };
+            let grant = self.granted.as_ref().filter(|grant| grant.path == path);
+            let granted_to = grant.and_then(|grant| grant.to.as_deref());
+            let playing = Playing { peer, path, stream, tracks: &tracks, granted_to, user_agent };
             session.guest = Some(self.shared.host.plays(&playing).map_err(refusal)?);
         }
         let session = &*session;

@@ -36,6 +36,8 @@ pub struct AccessRequest<'a> {
 pub enum Verdict {
     /// Go on.
     Granted,
+    /// Go on, as this one of the host's: what plays later on this connection and path is told so.
+    GrantedTo(String),
     /// 401 with these `WWW-Authenticate` values.
     Challenge(Vec<String>),
     /// 403.
@@ -66,6 +68,8 @@ pub struct Playing<'a> {
     pub stream: &'a Arc<Stream>,
     /// Tracks that it has set up, as indices into the stream's formats.
     pub tracks: &'a [usize],
+    /// Whom its path was last granted to, where the host has said so.
+    pub granted_to: Option<&'a str>,
     /// Program that the client says it is.
     pub user_agent: Option<&'a str>,
 }

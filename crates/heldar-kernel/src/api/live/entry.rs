@@ -112,7 +112,7 @@ async fn entry(
     let view = view(&kernel, &camera, kind)?;
     kernel.demand(&view.stream);
     let name = LiveName { camera: camera.id, kind };
-    let (token, expires_at) = kernel.watching.tokens.issue(&name);
+    let (token, expires_at) = kernel.watching.tokens.issue(&name, &caller.principal().credential);
     let tracks = view.feed.bus().tracks().borrow().clone();
     let video = tracks.video();
     let base = base(&kernel, &client);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use heldar_base::{Capability, Clock as _, Micros, StreamKind};
+use heldar_base::{Capability, Clock as _, Credential, Micros, StreamKind};
 use heldar_http::{Access, ApiError, Camera, Client, Code, Doc, Path, Query, RouteTable};
 use heldar_live::hls::{Edge, Missing, TARGET_DURATION};
 use heldar_live::{Cut, CutWatch, Feed, Transport};
@@ -107,6 +107,7 @@ impl File {
 struct Request<'a> {
     kernel: &'a Kernel,
     ticket: &'a Ticket,
+    credential: &'a Credential,
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parts of one request")]
@@ -128,13 +129,15 @@ async fn file(
     if !kernel.watching.hls.knows(&name, client.address, &token) {
         admit(&kernel, &who.caller, &client, &name, &ticket)?;
     }
-    let request = Request { kernel: &kernel, ticket: &ticket };
+    let credential = &who.caller.principal().credential;
+    let request = Request { kernel: &kernel, ticket: &ticket, credential };
     if file == File::Master {
         return request.master(&view).await;
     }
     let (stream, feed) =
         playable(&kernel, view, |tracks| tracks.video().is_some_and(|v| ticket.plays(v.codec))).await?;
-    let key = HlsKey { name, stream: stream.clone(), address: client.address, token };
+    let who_asks = credential.clone();
+    let key = HlsKey { name, stream: stream.clone(), who: who_asks, address: client.address, token };
     let seat = || take_in(&kernel, &who, &client, &stream, Transport::Hls);
     let mut cut = kernel.watching.hls.asks(key.clone(), kernel.clock.mono(), seat).map_err(ended)?;
     still_runs(&kernel, &stream)?;
@@ -292,7 +295,7 @@ impl Request<'_> {
             let audio = tracks.audio().map(|audio| format!(",{}", audio.codec_string)).unwrap_or_default();
             let name = LiveName { camera: stream.camera.clone(), kind: Some(stream.kind) };
             let token = match &self.ticket.token {
-                Some(_) => format!("?token={}", self.kernel.watching.tokens.issue(&name).0),
+                Some(_) => format!("?token={}", self.kernel.watching.tokens.issue(&name, self.credential).0),
                 None => String::new(),
             };
             let bandwidth = self.kernel.bits_per_second(stream).unwrap_or(match stream.kind {

@@ -6,7 +6,7 @@ mod sessions;
 mod socket;
 mod whep;
 
-use heldar_base::{CameraId, Clock as _, Interval, StreamId, StreamKind};
+use heldar_base::{CameraId, Capability, Clock as _, Interval, StreamId, StreamKind};
 use heldar_http::{ApiError, AuthorisedBy, Caller, Client, Code, RouteTable};
 use heldar_live::{Bus, Newcomer, Seat, Tracks, Transport};
 use heldar_media::VideoCodec;
@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 
 use super::requester::Requester;
 use super::{Api, errors};
+use crate::accounts::Standing;
 use crate::kernel::Kernel;
 use crate::live::{LiveName, NotWatchable, TokenFault, View, Watching, is_private};
 use crate::reads::Read;
@@ -82,8 +83,17 @@ fn admit(
         return Err(ApiError::open_access_refused());
     }
     match ticket.token.as_deref().map(|token| kernel.watching.tokens.check(token, name)) {
-        None | Some(Ok(())) => Ok(()),
-        Some(Err(TokenFault::Invalid | TokenFault::Expired)) => Err(ApiError::invalid_credential()),
+        None => Ok(()),
+        Some(Ok(credential)) => {
+            // Who comes with a credential of its own may show a token of another, which must hold too.
+            let may = Some(Capability::VideoLive);
+            match kernel.accounts.standing(&credential, may, Some(&name.camera)) {
+                Standing::Holds(_) => Ok(()),
+                Standing::CredentialEnded => Err(ApiError::invalid_credential()),
+                Standing::RightEnded => Err(ApiError::out_of_scope()),
+            }
+        }
+        Some(Err(TokenFault::Invalid | TokenFault::Expired(_))) => Err(ApiError::invalid_credential()),
     }
 }
 
@@ -102,6 +112,7 @@ fn take_in(
         stream: stream.clone(),
         transport,
         principal: who.caller.principal().id.clone(),
+        credential: who.caller.principal().credential.clone(),
         remote: client.address,
         at: now,
     })

@@ -166,7 +166,11 @@ impl Viewer {
     /// Says why it is over, and closes: 4403 where the right to watch has ended (auth-system.md 14).
     async fn say_bye(&mut self, why: Cut) -> Result<(), Left> {
         self.send(text(&json!({ "type": "bye", "reason_class": "closed", "reason": why.as_str() }))).await?;
-        let code = if why == Cut::Stopping { 1001 } else { 4403 };
+        let code = match why {
+            Cut::Stopping => 1001,
+            Cut::CredentialEnded => 4401,
+            _ => 4403,
+        };
         self.send(Message::Close(Some(CloseFrame { code, reason: why.as_str().into() }))).await
     }
 

@@ -1,14 +1,15 @@
 //! Who may play what, and what is kept of those who do.
 //!
-//! Owns: the check of tokens shown in a query, as a Basic password or by a Digest proof; the way from a path to a running
-//! stream; the seat of each session that plays. While access control is off nothing needs to be shown, but what is shown
-//! must hold, and nobody plays from outside the private networks (auth-system.md 14).
+//! Owns: the check of tokens shown in a query, as a Basic password or by a Digest proof, and of API keys as a Basic password;
+//! the way from a path to a running stream; the seat of each session that plays. While access control is off nothing needs
+//! to be shown, but what is shown must hold, and nobody plays from outside the private networks (auth-system.md 14).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heldar_base::{Clock as _, Interval, Principal, Scope};
+use heldar_access::Refused;
+use heldar_base::{Capability, Clock as _, Credential, Interval, Principal, Scope};
 use heldar_live::{Bus, Newcomer, Seat, Tracks, Transport};
 use heldar_rtsp::server::{
     AccessRequest, Account, Algorithm, BoxFuture, Challenger, Check, Credentials, Guest, Host, OpenError,
@@ -16,8 +17,9 @@ use heldar_rtsp::server::{
 };
 
 use super::format::{AUDIO, Shape};
+use crate::accounts::Standing;
 use crate::kernel::Kernel;
-use crate::live::{LiveName, LiveTokens, NotWatchable, TokenFault, Watching, is_private};
+use crate::live::{LiveName, NotWatchable, TokenFault, Watching, is_private};
 use crate::reads::Read;
 use crate::registry::Author;
 
@@ -28,12 +30,12 @@ const NONCES: Duration = Duration::from_secs(300);
 const REALM: &str = "Heldar";
 
 /// What a request shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Shown {
     /// Nothing.
     Nothing,
-    /// A token that holds.
-    Holds,
+    /// A token or key that holds, of this credential.
+    Holds(Credential),
     /// What has held: an expired token, or a proof over an old challenge.
     Held(Check),
     /// Anything else.
@@ -53,8 +55,14 @@ impl Door {
 
     fn decide(&self, request: &AccessRequest<'_>) -> Verdict {
         let Some(name) = LiveName::parse(request.path) else { return Verdict::NotFound };
-        let check = match shown(&self.kernel.watching.tokens, &self.challenger, &name, request) {
-            Shown::Nothing | Shown::Holds => return Verdict::Granted,
+        let check = match self.shown(&name, request) {
+            Shown::Nothing if request.granted || !self.kernel.accounts.required() => return Verdict::Granted,
+            Shown::Nothing => Check::Failed,
+            Shown::Holds(credential) => match self.standing(&credential, &name, request.peer) {
+                Standing::Holds(_) => return Verdict::GrantedTo(written(&credential)),
+                Standing::RightEnded => return Verdict::Forbidden,
+                Standing::CredentialEnded => Check::Failed,
+            },
             // What a token has opened goes on (media.md 11.2), and clients repeat it with each sign of life.
             Shown::Held(_) if request.granted => return Verdict::Granted,
             Shown::Held(check) => check,
@@ -67,6 +75,23 @@ impl Door {
             "an RTSP request was refused: its token or credentials do not hold"
         );
         Verdict::Challenge(self.challenger.challenges(check))
+    }
+
+    /// Whether somebody may watch a name from there.
+    fn standing(&self, credential: &Credential, name: &LiveName, peer: SocketAddr) -> Standing {
+        let accounts = &self.kernel.accounts;
+        let from = peer.ip().to_canonical();
+        match credential {
+            Credential::Nothing if accounts.required() => Standing::CredentialEnded,
+            Credential::Nothing => Standing::Holds(None),
+            Credential::Session(_) | Credential::Key(_) => {
+                match accounts.resolve_credential(credential, from) {
+                    Ok(_) => accounts.standing(credential, Some(Capability::VideoLive), Some(&name.camera)),
+                    Err(Refused::Address) => Standing::RightEnded,
+                    Err(Refused::Invalid) => Standing::CredentialEnded,
+                }
+            }
+        }
     }
 
     async fn stream(&self, path: &str) -> Result<Arc<Stream>, OpenError> {
@@ -110,7 +135,19 @@ impl Door {
     fn seat(&self, session: &Playing<'_>) -> Result<Seat, OpenError> {
         let kernel = &self.kernel;
         let served = kernel.watching.restream.of(session.stream).ok_or(OpenError::NotFound)?;
-        let principal = Principal::system();
+        let credential = session.granted_to.map_or(Credential::Nothing, read);
+        let name = LiveName::parse(session.path).ok_or(OpenError::NotFound)?;
+        if !matches!(self.standing(&credential, &name, session.peer), Standing::Holds(_)) {
+            return Err(OpenError::NotFound);
+        }
+        let principal = match &credential {
+            Credential::Nothing => Arc::new(Principal::system()),
+            credential => {
+                let from = session.peer.ip().to_canonical();
+                let resolved = kernel.accounts.resolve_credential(credential, from);
+                resolved.map_err(|_| OpenError::NotFound)?.principal
+            }
+        };
         let (id, now, remote) =
             (Watching::viewer_id(), kernel.clock.wall(), session.peer.ip().to_canonical());
         let seat = kernel.watching.viewers.admit(Newcomer {
@@ -118,6 +155,7 @@ impl Door {
             stream: served.id.clone(),
             transport: Transport::Rtsp,
             principal: principal.id.clone(),
+            credential,
             remote,
             at: now,
         });
@@ -138,32 +176,54 @@ fn challenger() -> Challenger {
     Challenger::new(REALM, vec![Scheme::Digest(Algorithm::Md5), Scheme::Basic], NONCES)
 }
 
-/// What a request shows, the token in its query first.
-fn shown(
-    tokens: &LiveTokens,
-    challenger: &Challenger,
-    name: &LiveName,
-    request: &AccessRequest<'_>,
-) -> Shown {
-    let check = |token: &str| match tokens.check(token, name) {
-        Ok(()) => Shown::Holds,
-        Err(TokenFault::Expired) => Shown::Held(Check::Failed),
-        Err(TokenFault::Invalid) => Shown::Wrong,
-    };
-    let query = url::form_urlencoded::parse(request.query.unwrap_or_default().as_bytes());
-    if let Some((_, token)) = query.into_iter().find(|(key, _)| key == "token") {
-        return check(&token);
+/// A credential as the RTSP server keeps it.
+fn written(credential: &Credential) -> String {
+    match credential {
+        Credential::Nothing => String::new(),
+        Credential::Session(id) => format!("u{id}"),
+        Credential::Key(id) => format!("k{id}"),
     }
-    match request.credentials {
-        None => Shown::Nothing,
-        Some(Credentials::Basic { password, .. }) => check(password.expose()),
-        Some(credentials @ Credentials::Digest(proof)) => {
-            let Some(token) = tokens.completed(proof.username(), name) else { return Shown::Wrong };
-            let account = Account { user: proof.username().to_owned(), password: token };
-            match challenger.check(&account, Some(credentials), request.method, request.uri) {
-                Check::Passed => check(account.password.expose()),
-                Check::Stale => Shown::Held(Check::Stale),
-                Check::Failed => Shown::Wrong,
+}
+
+/// Reads it back.
+fn read(text: &str) -> Credential {
+    match (text.strip_prefix('u'), text.strip_prefix('k')) {
+        (Some(id), _) => Credential::Session(id.to_owned()),
+        (_, Some(id)) => Credential::Key(id.to_owned()),
+        _ => Credential::Nothing,
+    }
+}
+
+impl Door {
+    /// What a request shows, the token in its query first. A password may be an API key.
+    fn shown(&self, name: &LiveName, request: &AccessRequest<'_>) -> Shown {
+        let (tokens, challenger) = (&self.kernel.watching.tokens, &self.challenger);
+        let check = |token: &str| match tokens.check(token, name) {
+            Ok(credential) => Shown::Holds(credential),
+            Err(TokenFault::Expired(_)) => Shown::Held(Check::Failed),
+            Err(TokenFault::Invalid) => Shown::Wrong,
+        };
+        let query = url::form_urlencoded::parse(request.query.unwrap_or_default().as_bytes());
+        if let Some((_, token)) = query.into_iter().find(|(key, _)| key == "token") {
+            return check(&token);
+        }
+        match request.credentials {
+            None => Shown::Nothing,
+            Some(Credentials::Basic { password, .. }) => {
+                let key = self.kernel.accounts.resolve(password.expose(), request.peer.ip().to_canonical());
+                match key {
+                    Ok((resolved, _)) => Shown::Holds(resolved.principal.credential.clone()),
+                    Err(_) => check(password.expose()),
+                }
+            }
+            Some(credentials @ Credentials::Digest(proof)) => {
+                let Some(token) = tokens.completed(proof.username(), name) else { return Shown::Wrong };
+                let account = Account { user: proof.username().to_owned(), password: token };
+                match challenger.check(&account, Some(credentials), request.method, request.uri) {
+                    Check::Passed => check(account.password.expose()),
+                    Check::Stale => Shown::Held(Check::Stale),
+                    Check::Failed => Shown::Wrong,
+                }
             }
         }
     }
@@ -180,7 +240,7 @@ async fn flowing(bus: &Bus) -> Option<Tracks> {
 
 impl Host for Door {
     fn admit(&self, peer: SocketAddr) -> bool {
-        is_private(peer.ip())
+        self.kernel.accounts.required() || is_private(peer.ip())
     }
 
     fn authorize<'a>(&'a self, request: &'a AccessRequest<'a>) -> BoxFuture<'a, Verdict> {

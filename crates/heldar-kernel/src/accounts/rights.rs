@@ -1,0 +1,78 @@
+//! Rights that something running stands on (auth-system.md 14).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heldar_base::{CameraId, Capability, Clock as _, Credential, Micros, WallTime};
+
+use super::Accounts;
+
+/// Longest time between two looks, for what no change tells.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// How a right stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds; until then, if nothing changes.
+    Holds(Option<WallTime>),
+    /// The credential does not.
+    CredentialEnded,
+    /// The credential does, but not for this any more.
+    RightEnded,
+}
+
+impl Accounts {
+    /// How a right stands now. What nothing was shown for holds as long as access control is off, which is as long as the
+    /// process runs.
+    pub fn standing(
+        &self,
+        credential: &Credential,
+        capability: Option<Capability>,
+        camera: Option<&CameraId>,
+    ) -> Standing {
+        if *credential == Credential::Nothing {
+            return Standing::Holds(None);
+        }
+        let Ok(resolved) = self.directory().resolve(credential, self.clock.wall()) else {
+            return Standing::CredentialEnded;
+        };
+        let principal = &resolved.principal;
+        let may = capability.is_none_or(|capability| principal.can(capability))
+            && camera.is_none_or(|camera| principal.scope.covers(camera));
+        if may { Standing::Holds(resolved.until) } else { Standing::RightEnded }
+    }
+
+    /// Resolves when a right has ended. What stands on it is activity, which keeps a sign-in from being idle.
+    pub async fn ended(
+        self: Arc<Self>,
+        credential: Credential,
+        capability: Option<Capability>,
+        camera: Option<CameraId>,
+    ) -> Standing {
+        let mut version = self.version.subscribe();
+        loop {
+            self.directory().touch(&credential, None, self.clock.wall());
+            let until = match self.standing(&credential, capability, camera.as_ref()) {
+                Standing::Holds(until) => until,
+                ended => return ended,
+            };
+            let next = until.map_or(LOOK, |until| self.until(until).min(LOOK));
+            tokio::select! {
+                changed = version.changed() => {
+                    // The sender lives as long as `self`.
+                    debug_assert!(changed.is_ok());
+                }
+                () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    fn until(&self, at: WallTime) -> Duration {
+        (at - self.clock.wall()).max(Micros(1000)).to_std()
+    }
+
+    /// Tells of each change.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+}
