@@ -11,12 +11,12 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use futures_util::future::BoxFuture;
 use heldar_base::Principal;
 use heldar_config::{
-    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, client_of, counts_as_local,
-    origin_verdict,
+    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, TlsMode, client_of,
+    counts_as_local, origin_verdict,
 };
 use heldar_http::metrics::{HttpMetrics, Registry};
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Lifecycle, Pages,
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Denial, Edge, Hsts, Lifecycle, Pages,
     Phase, Resolver, Scheme, Via,
 };
 
@@ -35,7 +35,7 @@ impl Edge for ConfiguredEdge {
         heldar_config::contains(&self.api.trusted_proxies, peer)
     }
 
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+    fn client(&self, peer: SocketAddr, over: Scheme, headers: &HeaderMap) -> Client {
         let texts =
             |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
         let forwarded = ForwardedHeaders {
@@ -50,7 +50,11 @@ impl Edge for ConfiguredEdge {
             peer,
             address: client.address,
             via: if client.peer_is_trusted { Via::TrustedProxy } else { Via::Direct },
-            scheme: if client.scheme.as_deref() == Some("https") { Scheme::Https } else { Scheme::Http },
+            scheme: match client.scheme.as_deref() {
+                Some("https") => Scheme::Https,
+                Some(_) => Scheme::Http,
+                None => over,
+            },
             host: client.host.or(own_host),
         }
     }
@@ -173,6 +177,7 @@ fn config(
         clock: Arc::new(clock),
         metrics: Arc::new(HttpMetrics::new(metrics, panics)),
         requests_per_source: 256,
+        hsts: if settings.tls.mode() == TlsMode::Files { Hsts::Announced } else { Hsts::Silent },
     }
 }
 

@@ -452,3 +452,48 @@ async fn the_api_describes_itself() {
         assert!(description["paths"][path][method].is_object(), "{method} {path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_in_service() {
+    let world = World::start_with(&[("HELDAR_TLS", "self-signed"), ("HELDAR_TLS_DOMAIN", "nvr.test")]).await;
+    let none = json!({ "mode": "self-signed", "names": [], "not_before": null, "not_after": null, "issuer": null,
+        "fingerprint_sha256": null, "last_error": null });
+    check(&world.get("/api/v1/system/tls").await.ok(), &none);
+
+    let (kernel, source) = (&world.kernel, heldar_kernel::tls::source(&world.kernel.settings).unwrap());
+    let certificates = heldar_tls::Certificates::open(source, kernel.clock.wall()).unwrap();
+    let facts = certificates.view().facts;
+    kernel.keep_certificates(certificates.clone());
+    let tls = world.get("/api/v1/system/tls").await.ok();
+    assert_eq!(tls["names"], json!(facts.names));
+    assert_eq!(tls["fingerprint_sha256"], json!(facts.fingerprint_sha256));
+    assert_eq!((&tls["not_before"], &tls["not_after"]), (&json!(facts.not_before), &json!(facts.not_after)));
+    let system = world.get("/api/v1/system").await.ok();
+    assert_eq!(system["tls"], json!({ "mode": "self-signed", "not_after": facts.not_after }));
+    let metrics = String::from_utf8(world.get("/metrics").await.bytes).unwrap();
+    let line = format!("heldar_tls_not_after_timestamp_seconds {}\n", facts.not_after.0 / 1_000_000);
+    assert!(metrics.contains(&line), "{metrics}");
+    let limited = As::Limited(READER, &["gate"]);
+    assert_eq!(world.get_as(limited, "/api/v1/system/tls").await.status, 403);
+
+    // What cannot be read is told, and what is served is served on.
+    let path = world.folder().join("tls/self-signed.pem");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    certificates.reload();
+    let begun = std::time::Instant::now();
+    let event = loop {
+        let events = world.get("/api/v1/events?event_type=tls_reload_failed").await.ok();
+        if let Some(event) = events.get(0) {
+            break event.clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{events}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(event["severity"], "warning", "{event}");
+    let tls = world.get("/api/v1/system/tls").await.ok();
+    assert_eq!(event["payload"]["detail"], tls["last_error"], "{event} {tls}");
+    assert_eq!(tls["fingerprint_sha256"], json!(facts.fingerprint_sha256));
+    let folder = world.folder().display().to_string();
+    assert!(!tls.to_string().contains(&folder), "{tls}");
+}
