@@ -12,7 +12,7 @@ use heldar_base::{
     WallTime,
 };
 use heldar_config::{Flags, HostFiles, Input, load};
-use heldar_http::Phase;
+use heldar_http::{Phase, Scheme};
 use heldar_kernel::health::LogRing;
 use heldar_store::AuditFilter;
 use heldar_store::op::{EnsureParams, EnsureStream, PutSegment, PutSetting, Seal};
@@ -307,6 +307,40 @@ async fn health_is_answered_before_there_is_a_kernel() {
     assert_eq!(ask("/readyz").await, (503, true, json!({ "ready": false, "reason": "starting" })));
     let (status, retry, body) = ask("/api/v1/cameras").await;
     assert_eq!((status, retry, &body["code"]), (503, true, &json!("starting")));
+}
+
+/// What tells is the header that only answers over TLS carry.
+#[tokio::test]
+async fn the_scheme_is_that_of_the_connection_unless_a_trusted_proxy_says_another() {
+    let env = [
+        ("HELDAR_TLS_CERT", "chain.pem"),
+        ("HELDAR_TLS_KEY", "key.pem"),
+        ("HELDAR_TRUSTED_PROXIES", "192.0.2.9"),
+        ("HELDAR_ALLOW_OPEN", "true"),
+    ];
+    let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
+    let settings = load(&Input { flags: Flags::take([]), env, files: &HostFiles }).settings.unwrap();
+    let app = heldar_kernel::front::waiting(&settings).unwrap();
+    let (client, proxy) = ([192, 0, 2, 1], [192, 0, 2, 9]);
+    for (peer, over, told, expect) in [
+        (client, Scheme::Http, None, false),
+        (client, Scheme::Https, None, true),
+        (client, Scheme::Http, Some("https"), false),
+        (client, Scheme::Https, Some("http"), true),
+        (proxy, Scheme::Http, None, false),
+        (proxy, Scheme::Http, Some("https"), true),
+        (proxy, Scheme::Https, None, true),
+        (proxy, Scheme::Https, Some("http"), false),
+    ] {
+        let mut request = Request::get("/healthz").header("host", "localhost");
+        if let Some(scheme) = told {
+            request = request.header("x-forwarded-proto", scheme);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = Box::pin(app.call_over(over, request, (peer, 1).into())).await;
+        let secure = answer.headers().contains_key("strict-transport-security");
+        assert_eq!(secure, expect, "{peer:?} {over:?} {told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

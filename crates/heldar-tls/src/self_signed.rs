@@ -50,7 +50,7 @@ pub enum MakeError {
         source: io::Error,
     },
     /// A name cannot be in a certificate.
-    #[error("HELDAR_TLS_DOMAIN: `{0}` cannot be in a certificate; write it in ASCII (xn--…)")]
+    #[error("HELDAR_TLS_DOMAIN: `{0}` is neither a host name in ASCII (xn--…) nor an address")]
     Name(String),
     /// The cryptography failed.
     #[error("no self-signed certificate can be made: {0}")]
@@ -82,7 +82,10 @@ enum Renewal {
 /// Whether another certificate is due. New addresses of this machine do not make one: they come and go, and every new
 /// certificate has to be trusted again.
 fn due(now: WallTime, facts: &Facts, domains: &[String]) -> Option<Renewal> {
-    let has = |domain: &String| facts.names.iter().any(|name| name.eq_ignore_ascii_case(domain));
+    let has = |domain: &String| {
+        let domain = canonical(domain);
+        facts.names.iter().any(|name| name.eq_ignore_ascii_case(&domain))
+    };
     if facts.not_after - now < RENEWAL {
         Some(Renewal::Ends)
     } else if !domains.iter().all(has) {
@@ -151,13 +154,15 @@ fn close(path: &Path) {
 fn make(folder: &Path, domains: &[String], now: WallTime) -> Result<(), MakeError> {
     let cryptography = |error: rcgen::Error| MakeError::Cryptography(error.to_string());
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(cryptography)?;
-    let names = names(domains);
-    if let Some(name) = names.iter().find(|name| !name.is_ascii()) {
+    if let Some(name) = domains.iter().find(|name| !is_name(name)) {
         return Err(MakeError::Name(name.clone()));
     }
+    let names = names(domains);
     let mut params = CertificateParams::new(names.clone()).map_err(cryptography)?;
     let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, names.first().map_or("localhost", String::as_str));
+    // RFC 5280 A.1: a common name has 64 characters at most.
+    let common = names.iter().find(|name| name.len() <= 64).map_or("localhost", String::as_str);
+    subject.push(DnType::CommonName, common);
     subject.push(DnType::OrganizationName, "Heldar, self-signed");
     params.distinguished_name = subject;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -191,13 +196,23 @@ fn write(folder: &Path, both: &str, certificate: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// A name as a certificate has it: addresses have one form only.
+fn canonical(name: &str) -> String {
+    name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
+}
+
+/// Whether a certificate can have it: an address, a host name, `*` before one.
+fn is_name(name: &str) -> bool {
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
+    name.parse::<IpAddr>().is_ok() || (!name.is_empty() && name.bytes().all(usable))
+}
+
 /// What the configuration names, what this machine is called, and its addresses.
 fn names(domains: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = domains.to_vec();
+    let mut names: Vec<String> = domains.iter().map(|name| canonical(name)).collect();
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
-    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if !host.is_empty() && host.bytes().all(usable) {
+    if is_name(&host) {
         names.push(host.into_owned());
     }
     names.push("localhost".to_owned());
@@ -224,7 +239,7 @@ mod tests {
     fn another_one_is_due_before_the_end_and_for_a_new_name() {
         let end = WallTime::parse("2026-06-30T12:00:00Z").unwrap();
         let facts = Facts {
-            names: vec!["nvr.example".to_owned(), "localhost".to_owned()],
+            names: ["nvr.example", "localhost", "2001:db8::1"].map(str::to_owned).to_vec(),
             not_before: WallTime::EPOCH,
             not_after: end,
             issuer: String::new(),
@@ -239,8 +254,26 @@ mod tests {
         check(end + RENEWAL, &[], Some(Renewal::Ends));
         check(end - LIFETIME, &["NVR.example"], None);
         check(end - LIFETIME, &["nvr.example", "other.example"], Some(Renewal::LacksName));
+        check(end - LIFETIME, &["2001:db8:0::0001"], None);
         // A clock that is far behind.
         check(WallTime::EPOCH, &[], None);
+    }
+
+    #[test]
+    fn what_a_certificate_can_name() {
+        for (name, expect) in [
+            ("nvr.test", true),
+            ("*.nvr.test", true),
+            ("my_box", true),
+            ("192.0.2.1", true),
+            ("2001:db8::1", true),
+            ("büro.test", false),
+            ("nvr.test:8000", false),
+            ("https://nvr.test", false),
+            ("", false),
+        ] {
+            assert_eq!(is_name(name), expect, "{name}");
+        }
     }
 
     #[test]
