@@ -7,7 +7,7 @@ use crate::value::Value;
 
 /// Parts whose variables are checked and have no effect.
 pub(crate) const ABSENT: &[Part] = &[
-    Part::Tls,
+    Part::Acme,
     Part::SingleSignOn,
     Part::SecondFactor,
     Part::Shares,
@@ -31,9 +31,9 @@ pub(crate) const ABSENT: &[Part] = &[
 /// Variables whose value would make an operator believe to be protected: with such a value the server must not start.
 pub(crate) const REFUSED: &[Refused] = &[Refused {
     variable: "HELDAR_TLS",
-    asks: |value| !matches!(value, Value::Word("off")),
-    why: "asks for TLS, which this build does not have; it would answer in plain HTTP",
-    accepted: "off, with HELDAR_TLS_CERT and HELDAR_TLS_KEY unset",
+    asks: |value| matches!(value, Value::Word("acme")),
+    why: "asks for certificates from an authority, which this build does not get",
+    accepted: "off, files, self-signed",
 }];
 
 /// One entry of [`REFUSED`].

@@ -27,6 +27,8 @@ parts! {
     Log = "Log and time zone",
     /// TLS.
     Tls = "TLS",
+    /// Certificates that an authority gives.
+    Acme = "Certificates from an authority (ACME)",
     /// Who gets in, and how strict the server is about its surroundings.
     Access = "Access and posture",
     /// People, keys and sessions.

@@ -11,7 +11,7 @@ use url::Url;
 use crate::database::DatabaseTarget;
 use crate::load::Values;
 use crate::origin::{CorsPolicy, Origin};
-use crate::posture::{AccessControl, BindHost, BindReason, DeploymentMode, Exposure, Posture, Tier};
+use crate::posture::{AccessControl, BindHost, BindReason, DeploymentMode, Exposure, Posture, Tier, TlsMode};
 use crate::value::Value;
 pub use crate::value::ZoneSetting;
 use heldar_base::Cidr;
@@ -21,6 +21,8 @@ use heldar_base::Cidr;
 pub struct Settings {
     /// Listener.
     pub api: ApiSettings,
+    /// TLS of that listener.
+    pub tls: TlsSettings,
     /// Who gets in.
     pub access: AuthPosture,
     /// People, keys and sign-ins.
@@ -78,6 +80,45 @@ pub struct ApiSettings {
     pub trusted_proxies: Vec<Cidr>,
     /// Connections served at the same time.
     pub max_connections: usize,
+}
+
+/// TLS of the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Where the certificate comes from.
+    pub certificate: CertificateSource,
+    /// TCP port of the plain listener that redirects to TLS; `None`: there is none.
+    pub redirect_port: Option<u16>,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// There is none: plain HTTP.
+    Off,
+    /// From two PEM files.
+    Files {
+        /// Certificate chain.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// Made by the server.
+    SelfSigned {
+        /// Names in it, beside those of this machine.
+        domains: Vec<String>,
+    },
+}
+
+impl TlsSettings {
+    /// `HELDAR_TLS`.
+    pub fn mode(&self) -> TlsMode {
+        match self.certificate {
+            CertificateSource::Off => TlsMode::Off,
+            CertificateSource::Files { .. } => TlsMode::Files,
+            CertificateSource::SelfSigned { .. } => TlsMode::SelfSigned,
+        }
+    }
 }
 
 /// Who gets in, as decided before the start.
@@ -304,6 +345,7 @@ impl Settings {
         let data_dir = values.path("HELDAR_DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
         Settings {
             api: api(values, posture),
+            tls: tls(values),
             access: access(values, posture),
             accounts: accounts(values),
             storage: StorageSettings {
@@ -396,6 +438,19 @@ fn api(values: &Values, posture: &Posture) -> ApiSettings {
         web_dir: values.path("HELDAR_WEB_DIR"),
         trusted_proxies: values.cidrs("HELDAR_TRUSTED_PROXIES"),
         max_connections: values.usize("HELDAR_HTTP_MAX_CONNECTIONS"),
+    }
+}
+
+fn tls(values: &Values) -> TlsSettings {
+    let files = values.path("HELDAR_TLS_CERT").zip(values.path("HELDAR_TLS_KEY"));
+    TlsSettings {
+        certificate: match (values.word("HELDAR_TLS"), files) {
+            ("files", Some((cert, key))) => CertificateSource::Files { cert, key },
+            ("self-signed", _) => CertificateSource::SelfSigned { domains: values.list("HELDAR_TLS_DOMAIN") },
+            // Everything else is off, or stops the start.
+            _ => CertificateSource::Off,
+        },
+        redirect_port: values.maybe_port("HELDAR_HTTP_REDIRECT_PORT"),
     }
 }
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::{KEY, World, entry, errors, finding};
 use heldar_config::{
-    AccessControl, BindReason, CorsPolicy, DeploymentMode, Exposure, Level, Origin, PostureFacts,
-    SessionFacts, Tier, TlsMode, assess,
+    AccessControl, BindReason, CertificateSource, CorsPolicy, DeploymentMode, Exposure, Level, Origin,
+    PostureFacts, SessionFacts, Tier, TlsMode, assess,
 };
 
 /// Access control on, nothing else set, no soft finding.
@@ -256,20 +256,62 @@ fn what_is_not_in_this_build_is_refused() {
             ]
         );
     }
-    for value in ["files", "self-signed", "ACME"] {
-        let got = World::new().env("HELDAR_TLS", value).errors();
-        let expect =
-            format!("HELDAR_TLS={} (env) asks for TLS, which this build does not have", value.to_lowercase());
-        assert!(got[0].starts_with(&expect), "{got:?}");
-    }
-    let pair = || World::new().env("HELDAR_TLS_CERT", "c.pem").env("HELDAR_TLS_KEY", "k.pem");
-    assert!(pair().errors()[0].starts_with("HELDAR_TLS=files (env) asks for TLS"));
-    assert!(pair().env("HELDAR_TLS", "off").errors()[0].starts_with("HELDAR_TLS=files"));
-    assert_eq!(
-        World::new().env("HELDAR_TLS_KEY", "k.pem").errors(),
-        ["HELDAR_TLS_KEY (env) is set without HELDAR_TLS_CERT; accepted: both or none"]
+    let got = World::new().env("HELDAR_TLS", "ACME").errors();
+    assert!(
+        got.contains(
+            &"HELDAR_TLS=acme (env) asks for certificates from an authority, which this build does not get; accepted: \
+              off, files, self-signed"
+                .to_owned()
+        ),
+        "{got:?}"
     );
     assert!(World::new().env("HELDAR_TLS", "off").env("HELDAR_AUTH_ENABLED", "no").load().settings.is_ok());
+}
+
+#[test]
+fn where_the_certificate_comes_from() {
+    let files = CertificateSource::Files { cert: "c.pem".into(), key: "k.pem".into() };
+    let pair = || World::new().env("HELDAR_TLS_CERT", "c.pem").env("HELDAR_TLS_KEY", "k.pem");
+    let check = |world: World, expect: &CertificateSource| {
+        assert_eq!(world.load().settings.unwrap().tls.certificate, *expect);
+    };
+    check(World::new(), &CertificateSource::Off);
+    // Packages set another mode; two files say what is meant.
+    for mode in ["files", "off", "self-signed"] {
+        check(pair().env("HELDAR_TLS", mode), &files);
+    }
+    check(pair(), &files);
+    let entries = pair().load().entries;
+    let entry = entries.iter().find(|entry| entry.name == "HELDAR_TLS").unwrap();
+    assert_eq!(entry.value.as_deref(), Some("files"));
+    assert_eq!(entry.note.as_deref(), Some("implied by HELDAR_TLS_CERT and HELDAR_TLS_KEY"));
+
+    let own = |domains: &[&str]| CertificateSource::SelfSigned {
+        domains: domains.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let self_signed = || World::new().env("HELDAR_TLS", "self-signed");
+    check(self_signed(), &own(&["localhost"]));
+    check(self_signed().env("HELDAR_TLS_DOMAIN", "a.test, b.test"), &own(&["a.test", "b.test"]));
+
+    for alone in [World::new(), self_signed()] {
+        assert_eq!(
+            alone.env("HELDAR_TLS_KEY", "k.pem").errors(),
+            ["HELDAR_TLS_KEY (env) is set without HELDAR_TLS_CERT; accepted: both or none"]
+        );
+    }
+    assert_eq!(
+        World::new().env("HELDAR_TLS", "files").errors(),
+        [
+            "HELDAR_TLS=files (env) needs HELDAR_TLS_CERT and HELDAR_TLS_KEY; accepted: both set, or another mode"
+        ]
+    );
+
+    let redirect = self_signed().env("HELDAR_HTTP_REDIRECT_PORT", "80").load();
+    assert!(redirect.findings.iter().all(|finding| finding.code != "no_effect"));
+    assert_eq!(redirect.settings.unwrap().tls.redirect_port, Some(80));
+    let nowhere = World::new().env("HELDAR_HTTP_REDIRECT_PORT", "80").load();
+    assert!(nowhere.findings.iter().any(|finding| finding.code == "no_effect"));
+    assert_eq!(World::new().load().settings.unwrap().tls.redirect_port, None);
 }
 
 #[test]

@@ -20,10 +20,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
-use crate::caller::{Client, Denial, Edge, Resolver, Via};
+use crate::caller::{Client, Denial, Edge, Resolver, Scheme, Via};
 use crate::error::Report;
 use crate::exchange::{Exchange, IdMaker, RequestId};
-use crate::headers::{self, Cors};
+use crate::headers::{self, Cors, Hsts};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{Counter, HttpMetrics, InFlight, Plane};
 use crate::pages::Pages;
@@ -55,6 +55,8 @@ pub struct AppConfig {
     pub metrics: Arc<HttpMetrics>,
     /// Requests that one forwarded source may have at a time (auth-system.md 4.2).
     pub requests_per_source: usize,
+    /// Whether browsers are told to come over TLS only.
+    pub hsts: Hsts,
 }
 
 /// An application: a route table that was built. Cheap to clone.
@@ -87,8 +89,17 @@ impl App {
         self.0.ids.make()
     }
 
-    /// Answers one request from `peer`.
+    /// Answers one request from `peer` over plain HTTP.
     pub async fn call<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        self.call_over(Scheme::Http, request, peer).await
+    }
+
+    /// Answers one request from `peer` that came over a connection of this kind.
+    pub async fn call_over<B>(&self, over: Scheme, request: Request<B>, peer: SocketAddr) -> Response
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
@@ -99,7 +110,7 @@ impl App {
         let in_flight = metrics.in_flight();
         let mut request = request.map(Body::new);
         let addressed = settle_host(&mut request);
-        let client = inner.config.edge.client(peer, request.headers());
+        let client = inner.config.edge.client(peer, over, request.headers());
         let exchange = Exchange::new(inner.request_id(&client, request.headers()), client);
         request.extensions_mut().insert(Arc::clone(&exchange));
 
@@ -225,6 +236,7 @@ impl Inner {
             parts.headers.insert(X_REQUEST_ID, id);
         }
         headers::secure(&mut parts.headers);
+        self.config.hsts.announce(exchange.client.scheme, &mut parts.headers);
         ask.cors.open(&mut parts.headers);
         Response::from_parts(parts, body)
     }

@@ -52,8 +52,8 @@ pub trait Edge: Send + Sync + 'static {
     /// True when this peer is a trusted proxy.
     fn trusts(&self, peer: IpAddr) -> bool;
 
-    /// Where the request really comes from.
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client;
+    /// Where the request really comes from. `over` is how our own connection carries it.
+    fn client(&self, peer: SocketAddr, over: Scheme, headers: &HeaderMap) -> Client;
 
     /// The value of `Access-Control-Allow-Origin` for this `Origin`: the origin, `*`, or `None` for no CORS header at all.
     fn cors_origin(&self, origin: &str) -> Option<String>;

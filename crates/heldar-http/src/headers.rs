@@ -4,13 +4,13 @@ use axum::body::Body;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, REFERRER_POLICY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 
-use crate::caller::Edge;
+use crate::caller::{Edge, Scheme};
 
 /// What a page may load and do: itself, and nothing from outside.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
@@ -23,6 +23,27 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 const EXPOSED: &str = "X-Request-Id, X-Next-Cursor, Link, Retry-After, ETag, Location";
 /// How long a browser may keep the answer to a preflight.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("600");
+
+/// A year.
+const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Whether browsers are told to come over TLS only from now on (RFC 6797).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hsts {
+    /// They are, for a year. Not with a certificate that browsers do not trust: they would let nobody in any more.
+    Announced,
+    /// They are not.
+    Silent,
+}
+
+impl Hsts {
+    /// An answer over plain HTTP never says it (RFC 6797 7.2).
+    pub(crate) fn announce(self, over: Scheme, headers: &mut HeaderMap) {
+        if (self, over) == (Hsts::Announced, Scheme::Https) {
+            headers.insert(STRICT_TRANSPORT_SECURITY, TLS_ONLY);
+        }
+    }
+}
 
 /// Sets what all answers carry; a policy that a handler set itself stays.
 pub(crate) fn secure(headers: &mut HeaderMap) {

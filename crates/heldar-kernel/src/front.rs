@@ -15,13 +15,13 @@ use futures_util::future::BoxFuture;
 use heldar_access::Refused;
 use heldar_base::{Clock as _, Credential, Micros, Principal, WallTime};
 use heldar_config::{
-    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, Tier, client_of,
+    ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, Tier, TlsMode, client_of,
     counts_as_local, origin_verdict,
 };
 use heldar_http::metrics::{HttpMetrics, Registry};
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Code, Denial, Edge, Lifecycle, Pages,
-    Phase, Reason, Resolver, Right, Scheme, Via,
+    ApiError, App, AppConfig, AuthorisedBy, BuildError, Caller, Client, Code, Denial, Edge, Hsts, Lifecycle,
+    Pages, Phase, Reason, Resolver, Right, Scheme, Via,
 };
 
 use heldar_ingest::SystemClock;
@@ -42,7 +42,7 @@ impl Edge for ConfiguredEdge {
         heldar_config::contains(&self.api.trusted_proxies, peer)
     }
 
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+    fn client(&self, peer: SocketAddr, over: Scheme, headers: &HeaderMap) -> Client {
         let texts =
             |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>();
         let forwarded = ForwardedHeaders {
@@ -57,7 +57,11 @@ impl Edge for ConfiguredEdge {
             peer,
             address: client.address,
             via: if client.peer_is_trusted { Via::TrustedProxy } else { Via::Direct },
-            scheme: if client.scheme.as_deref() == Some("https") { Scheme::Https } else { Scheme::Http },
+            scheme: match client.scheme.as_deref() {
+                Some("https") => Scheme::Https,
+                Some(_) => Scheme::Http,
+                None => over,
+            },
             host: client.host.or(own_host),
         }
     }
@@ -360,6 +364,7 @@ fn config(
         clock: Arc::new(clock),
         metrics: Arc::new(HttpMetrics::new(metrics, panics)),
         requests_per_source: 256,
+        hsts: if settings.tls.mode() == TlsMode::Files { Hsts::Announced } else { Hsts::Silent },
     }
 }
 

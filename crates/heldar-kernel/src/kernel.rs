@@ -154,6 +154,8 @@ pub struct Kernel {
     pub scrub: Scrub,
     /// Live view.
     pub watching: Watching,
+    /// The certificate of the API's listener, once there is one.
+    pub certificates: std::sync::OnceLock<Arc<heldar_tls::Certificates>>,
     /// Readiness and figures.
     pub health: Health,
     /// Every metric of the process.
@@ -287,6 +289,7 @@ impl Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
             watching,
+            certificates: std::sync::OnceLock::new(),
             health,
             metrics,
             lifecycle: Arc::new(Lifecycle::new(Phase::Running)),

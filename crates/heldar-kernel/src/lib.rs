@@ -20,3 +20,4 @@ pub mod registry;
 pub mod retention;
 pub mod rhythm;
 pub mod secrets;
+pub mod tls;

@@ -12,7 +12,7 @@ use heldar_base::{
     WallTime,
 };
 use heldar_config::{Flags, HostFiles, Input, load};
-use heldar_http::Phase;
+use heldar_http::{Phase, Scheme};
 use heldar_kernel::health::LogRing;
 use heldar_store::AuditFilter;
 use heldar_store::op::{EnsureParams, EnsureStream, PutSegment, PutSetting, Seal};
@@ -309,6 +309,40 @@ async fn health_is_answered_before_there_is_a_kernel() {
     assert_eq!((status, retry, &body["code"]), (503, true, &json!("starting")));
 }
 
+/// What tells is the header that only answers over TLS carry.
+#[tokio::test]
+async fn the_scheme_is_that_of_the_connection_unless_a_trusted_proxy_says_another() {
+    let env = [
+        ("HELDAR_TLS_CERT", "chain.pem"),
+        ("HELDAR_TLS_KEY", "key.pem"),
+        ("HELDAR_TRUSTED_PROXIES", "192.0.2.9"),
+        ("HELDAR_ALLOW_OPEN", "true"),
+    ];
+    let env = env.map(|(name, value)| (name.into(), value.into())).to_vec();
+    let settings = load(&Input { flags: Flags::take([]), env, files: &HostFiles }).settings.unwrap();
+    let app = heldar_kernel::front::waiting(&settings).unwrap();
+    let (client, proxy) = ([192, 0, 2, 1], [192, 0, 2, 9]);
+    for (peer, over, told, expect) in [
+        (client, Scheme::Http, None, false),
+        (client, Scheme::Https, None, true),
+        (client, Scheme::Http, Some("https"), false),
+        (client, Scheme::Https, Some("http"), true),
+        (proxy, Scheme::Http, None, false),
+        (proxy, Scheme::Http, Some("https"), true),
+        (proxy, Scheme::Https, None, true),
+        (proxy, Scheme::Https, Some("http"), false),
+    ] {
+        let mut request = Request::get("/healthz").header("host", "localhost");
+        if let Some(scheme) = told {
+            request = request.header("x-forwarded-proto", scheme);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = Box::pin(app.call_over(over, request, (peer, 1).into())).await;
+        let secure = answer.headers().contains_key("strict-transport-security");
+        assert_eq!(secure, expect, "{peer:?} {over:?} {told:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_shown_to_administrators() {
     let world = World::start().await;
@@ -451,4 +485,49 @@ async fn the_api_describes_itself() {
     ] {
         assert!(description["paths"][path][method].is_object(), "{method} {path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_in_service() {
+    let world = World::start_with(&[("HELDAR_TLS", "self-signed"), ("HELDAR_TLS_DOMAIN", "nvr.test")]).await;
+    let none = json!({ "mode": "self-signed", "names": [], "not_before": null, "not_after": null, "issuer": null,
+        "fingerprint_sha256": null, "last_error": null });
+    check(&world.get("/api/v1/system/tls").await.ok(), &none);
+
+    let (kernel, source) = (&world.kernel, heldar_kernel::tls::source(&world.kernel.settings).unwrap());
+    let certificates = heldar_tls::Certificates::open(source, kernel.clock.wall()).unwrap();
+    let facts = certificates.view().facts;
+    kernel.keep_certificates(certificates.clone());
+    let tls = world.get("/api/v1/system/tls").await.ok();
+    assert_eq!(tls["names"], json!(facts.names));
+    assert_eq!(tls["fingerprint_sha256"], json!(facts.fingerprint_sha256));
+    assert_eq!((&tls["not_before"], &tls["not_after"]), (&json!(facts.not_before), &json!(facts.not_after)));
+    let system = world.get("/api/v1/system").await.ok();
+    assert_eq!(system["tls"], json!({ "mode": "self-signed", "not_after": facts.not_after }));
+    let metrics = String::from_utf8(world.get("/metrics").await.bytes).unwrap();
+    let line = format!("heldar_tls_not_after_timestamp_seconds {}\n", facts.not_after.0 / 1_000_000);
+    assert!(metrics.contains(&line), "{metrics}");
+    let limited = As::Limited(READER, &["gate"]);
+    assert_eq!(world.get_as(limited, "/api/v1/system/tls").await.status, 403);
+
+    // What cannot be read is told, and what is served is served on.
+    let path = world.folder().join("tls/self-signed.pem");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    certificates.reload();
+    let begun = std::time::Instant::now();
+    let event = loop {
+        let events = world.get("/api/v1/events?event_type=tls_reload_failed").await.ok();
+        if let Some(event) = events.get(0) {
+            break event.clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{events}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(event["severity"], "warning", "{event}");
+    let tls = world.get("/api/v1/system/tls").await.ok();
+    assert_eq!(event["payload"]["detail"], tls["last_error"], "{event} {tls}");
+    assert_eq!(tls["fingerprint_sha256"], json!(facts.fingerprint_sha256));
+    let folder = world.folder().display().to_string();
+    assert!(!tls.to_string().contains(&folder), "{tls}");
 }

@@ -15,7 +15,7 @@ pub(crate) fn tell(settings: &Settings) {
         access_control = access.access_control == AccessControl::On,
         machine_auth = access.machine_auth.as_str(),
         ingest_provenance = access.ingest_provenance.as_str(),
-        tls = "off",
+        tls = settings.tls.mode().as_str(),
         "Heldar starts"
     );
     tracing::info!("the API listens on {}: {}", settings.api.bind, settings.api.bind_reason.text());

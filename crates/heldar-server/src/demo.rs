@@ -10,7 +10,10 @@ use std::process::ExitCode;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use heldar_config::{BindHost, DatabaseTarget, DoctorEntry, Flags, Input, Settings, Source, load};
+use heldar_config::{
+    BindHost, CertificateSource, DatabaseTarget, DoctorEntry, Flags, Input, Settings, Source, TlsMode,
+    TlsSettings, load,
+};
 use heldar_http::{App, BindError, Listeners};
 use heldar_kernel::health::Configuration;
 use heldar_testcam::fault::FaultSpec;
@@ -82,6 +85,9 @@ fn keep_apart(settings: &mut Settings, entries: &[DoctorEntry]) {
     if !by_flag("HELDAR_DATABASE_URL") {
         settings.database.target = DatabaseTarget::in_folder(&storage.data_dir);
     }
+    if !by_flag("HELDAR_TLS") {
+        settings.tls = TlsSettings { certificate: CertificateSource::Off, redirect_port: None };
+    }
     if !by_flag("HELDAR_API_HOST") {
         settings.api.bind = BindHost::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
@@ -97,7 +103,8 @@ async fn run(settings: Settings, ports: u16) -> ExitCode {
         Err(error) => return serve::failed(&error),
     };
     let infos = cameras.cameras().to_vec();
-    let banner = banner(address, &cameras, &settings.storage.data_dir);
+    let scheme = if settings.tls.mode() == TlsMode::Off { "http" } else { "https" };
+    let banner = banner(&format!("{scheme}://{address}"), &cameras, &settings.storage.data_dir);
     // The variables do not tell what the demo makes of them.
     let configuration = Configuration::default();
     let code = serve::on(listeners, settings, configuration, move |app| {
@@ -148,11 +155,11 @@ async fn listen(mut settings: Settings, ports: u16) -> Result<(Listeners, Socket
     Err(format!("no port from {first} on is free"))
 }
 
-fn banner(address: SocketAddr, cameras: &Running, folder: &Path) -> String {
+fn banner(origin: &str, cameras: &Running, folder: &Path) -> String {
     let rtsp = cameras.cameras().first().map(|camera| camera.url.as_str()).unwrap_or_default();
     let count = cameras.cameras().len();
     format!(
-        "\nHeldar demo: open http://{address}/\n\n  {count} test cameras, the first at {rtsp}\n  the last one drops out \
+        "\nHeldar demo: open {origin}/\n\n  {count} test cameras, the first at {rtsp}\n  the last one drops out \
          for 25 s every 5 minutes, to show what a gap looks like\n  everything is kept in {}; Ctrl-C stops it\n\n",
         folder.display()
     )

@@ -11,6 +11,7 @@ mod openapi;
 mod pages;
 mod serve;
 mod testcam;
+mod tls;
 
 use std::error::Error;
 use std::ffi::OsString;

@@ -16,7 +16,7 @@ use heldar_kernel::secrets::SecretError;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pages::{BuiltIn, Folder};
-use crate::{USAGE_ERROR, banner, complain, log, with_causes};
+use crate::{USAGE_ERROR, banner, complain, log, tls, with_causes};
 
 /// Longest time that recordings have to be closed, while health is still answered.
 const RECORDERS: Duration = Duration::from_secs(4);
@@ -100,6 +100,16 @@ pub(crate) async fn on(
 ) -> ExitCode {
     let bound = listeners.addresses();
     let limits = Limits { connections: settings.api.max_connections, grace: ANSWERS, ..Limits::default() };
+    let (listeners, certificates) = match tls::open(listeners, &settings) {
+        Ok(opened) => opened,
+        Err(status) => return status,
+    };
+    if certificates.is_some()
+        && let Err(error) = tls::redirect_from(&settings, &bound, limits).await
+    {
+        return failed(&error);
+    }
+    let scheme = if certificates.is_some() { "https" } else { "http" };
     let pages: Arc<dyn Pages> = match &settings.api.web_dir {
         Some(folder) => Arc::new(Folder::new(folder)),
         None => Arc::new(BuiltIn),
@@ -137,6 +147,9 @@ pub(crate) async fn on(
         () = early => return ExitCode::SUCCESS,
     };
     kernel.health.configured(configuration);
+    if let Some(certificates) = certificates {
+        kernel.keep_certificates(certificates);
+    }
     let app = match front::app(kernel, Some(pages)) {
         Ok(app) => app,
         Err(error) => return failed(&error.to_string()),
@@ -147,7 +160,7 @@ pub(crate) async fn on(
     let hosts: Vec<IpAddr> = bound.iter().map(SocketAddr::ip).collect();
     kernel.open_restream(&hosts).await;
     for address in bound {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {scheme}://{address}");
     }
     ready(&app);
     slot.replace(app);

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("heldar-testcam", Layer::Io),
     ("heldar-config", Layer::Io),
     ("heldar-http", Layer::Io),
+    ("heldar-tls", Layer::Io),
     ("heldar-live", Layer::Io),
     ("heldar-audio", Layer::Io),
     ("heldar-decode", Layer::Io),

@@ -173,12 +173,12 @@ impl Load {
         }
     }
 
-    /// Certificate and key come together, and together they ask for TLS.
+    /// Certificate and key come together, and together they ask for TLS; what asks for them has them.
     fn pair_tls_files(&mut self) {
         let (cert, key) = ("HELDAR_TLS_CERT", "HELDAR_TLS_KEY");
         let mode = self.values.word("HELDAR_TLS");
         match (self.values.is_set(cert), self.values.is_set(key)) {
-            (true, true) if mode == "off" => {
+            (true, true) if matches!(mode, "off" | "self-signed") => {
                 let source = self.values.source(cert);
                 self.values.put(self.values.variable("HELDAR_TLS"), Value::Word("files"), source.clone());
                 if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == "HELDAR_TLS") {
@@ -193,7 +193,19 @@ impl Load {
                 let error = StartError::about(there, source, format!("is set without {missing}"));
                 self.errors.push(error.with_accepted("both or none".to_owned()));
             }
+            (false, false) if mode == "files" => {
+                let (variable, source) =
+                    (self.values.variable("HELDAR_TLS"), self.values.source("HELDAR_TLS"));
+                let problem = format!("needs {cert} and {key}");
+                self.error(variable, &source, mode, problem, "both set, or another mode".to_owned());
+            }
             _ => {}
+        }
+        let redirect = self.values.variable("HELDAR_HTTP_REDIRECT_PORT");
+        if self.values.word("HELDAR_TLS") == "off" && self.values.maybe_port(redirect.name).is_some() {
+            let source = self.values.source(redirect.name);
+            let text = format!("{} ({source}) has no effect: HELDAR_TLS is off", redirect.name);
+            self.warn("no_effect", redirect, text);
         }
     }
 

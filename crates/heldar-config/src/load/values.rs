@@ -152,6 +152,21 @@ impl Values {
         u16::try_from(self.int(name)).unwrap_or(0)
     }
 
+    /// A port without a default.
+    pub(crate) fn maybe_port(&self, name: &str) -> Option<u16> {
+        match self.get(name) {
+            Value::Int(port) => u16::try_from(*port).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        match self.get(name) {
+            Value::List(items) => items.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn cors(&self, name: &str) -> Option<CorsPolicy> {
         match self.get(name) {
             Value::Cors(policy) => Some(policy.clone()),

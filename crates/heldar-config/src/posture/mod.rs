@@ -56,6 +56,18 @@ pub enum TlsMode {
     Acme,
 }
 
+impl TlsMode {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TlsMode::Off => "off",
+            TlsMode::Files => "files",
+            TlsMode::SelfSigned => "self-signed",
+            TlsMode::Acme => "acme",
+        }
+    }
+}
+
 /// `HELDAR_DEPLOYMENT_MODE`, lowercase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeploymentMode(String);

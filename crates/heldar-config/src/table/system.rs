@@ -32,8 +32,8 @@ pub(super) const TABLE: &[Variable] = &[
     unset("HELDAR_HTTP_REDIRECT_PORT", Part::Tls, PORT, "plain listener that redirects to TLS"),
     unset("HELDAR_TLS_CLIENT_CA", Part::Tls, Kind::Path, "PEM; API connections must present a certificate of it")
         .effect(Effect::Refused { unless: &[], why: "client certificates are not checked by this version" }),
-    var("HELDAR_TLS_ISSUER", Part::Tls, Kind::Text, "internal", "e-mail address for the certificate authority"),
-    derived("HELDAR_TLS_ACME_DIRECTORY", Part::Tls, Kind::Url(&["https", "http"]), "Let's Encrypt", "ACME directory"),
+    var("HELDAR_TLS_ISSUER", Part::Acme, Kind::Text, "internal", "e-mail address for the certificate authority"),
+    derived("HELDAR_TLS_ACME_DIRECTORY", Part::Acme, Kind::Url(&["https", "http"]), "Let's Encrypt", "ACME directory"),
 
     var("HELDAR_AUTH_ENABLED", Part::Access, Kind::Bool, "false", "access control: without it only this machine is served, as administrator"),
     var("HELDAR_ALLOW_OPEN", Part::Access, Kind::Bool, "false", "without access control, serve everybody as administrator"),

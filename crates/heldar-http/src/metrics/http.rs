@@ -37,12 +37,21 @@ impl Plane {
     }
 }
 
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+}
+
 /// The HTTP layer's own metrics, registered once and shared by every application and listener of the process.
 pub struct HttpMetrics {
     requests: Arc<Family<Counter, 3>>,
     durations: Arc<Family<Histogram, 2>>,
     in_flight: Arc<Gauge>,
-    connections: Arc<Gauge>,
+    connections: [Arc<Gauge>; 2],
     sent_bytes: [Arc<Counter>; 4],
     denials: Arc<Family<Counter, 1>>,
     panics: Arc<Counter>,
@@ -56,6 +65,7 @@ impl HttpMetrics {
             "Bytes of response bodies handed to connections.",
             ["plane"],
         );
+        let connections = registry.gauges("heldar_http_connections", "Open connections.", ["proto"]);
         HttpMetrics {
             requests: registry.counters(
                 "heldar_http_requests_total",
@@ -70,9 +80,7 @@ impl HttpMetrics {
             ),
             in_flight: registry
                 .gauge("heldar_http_requests_in_flight", "Requests whose answer is not yet complete."),
-            connections: registry
-                .gauges("heldar_http_connections", "Open connections.", ["proto"])
-                .with(["http1"]),
+            connections: ["h1", "h2"].map(|proto| connections.with([proto])),
             sent_bytes: [Plane::Api, Plane::Media, Plane::Live, Plane::Web]
                 .map(|plane| sent.with([plane.as_str()])),
             denials: registry.counters("heldar_auth_denials_total", "Refused requests.", ["reason"]),
@@ -116,8 +124,12 @@ impl HttpMetrics {
     }
 
     /// Counts a connection as long as the result lives.
-    pub(crate) fn connection(&self) -> InFlight {
-        InFlight::new(&self.connections)
+    pub(crate) fn connection(&self, protocol: Protocol) -> InFlight {
+        let [h1, h2] = &self.connections;
+        InFlight::new(match protocol {
+            Protocol::H1 => h1,
+            Protocol::H2 => h2,
+        })
     }
 }
 

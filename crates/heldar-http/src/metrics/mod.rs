@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use http::HttpMetrics;
-pub(crate) use http::{InFlight, Plane};
+pub(crate) use http::{InFlight, Plane, Protocol};
 pub use render::TextFormat;
 pub use value::{Counter, Gauge, Histogram};
 

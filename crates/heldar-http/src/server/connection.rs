@@ -1,4 +1,4 @@
-//! One connection from its first byte to its last.
+//! One HTTP/1.1 connection from its first byte to its last.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -22,12 +22,13 @@ use tokio::time::{Instant, sleep_until};
 use super::Limits;
 use super::wire::{Watch, Wire};
 use crate::app::AppSlot;
+use crate::caller::Scheme;
 
 /// Serves a connection until either side ends it, it waits too long, or `stop` turns true and its answer is through.
 /// `kept` is dropped with the byte stream.
 pub(super) async fn run<I, P>(
     io: I,
-    peer: SocketAddr,
+    (peer, over): (SocketAddr, Scheme),
     slot: Arc<AppSlot>,
     limits: Limits,
     kept: P,
@@ -46,7 +47,7 @@ pub(super) async fn run<I, P>(
         watch.request_began();
         let (app, watch) = (slot.get(), watch.clone());
         async move {
-            let response = app.call(request, peer).await;
+            let response = app.call_over(over, request, peer).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 watch.upgraded();
             }

@@ -12,14 +12,18 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::refusal::Refusal;
-use super::{Limits, connection};
+use super::{Limits, connection, tls};
 use crate::app::AppSlot;
+use crate::caller::Scheme;
+use crate::metrics::Protocol;
 use crate::sources::{Bound, Sources};
 
 /// Pause after the system could not give us a connection, as when it is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why no address could be bound.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +68,10 @@ const BACKLOG: u32 = 1024;
 
 /// Bound sockets that do not accept yet.
 #[derive(Debug)]
-pub struct Listeners(Vec<TcpListener>);
+pub struct Listeners {
+    sockets: Vec<TcpListener>,
+    tls: Option<Arc<ServerConfig>>,
+}
 
 impl Listeners {
     /// Binds every address, or none.
@@ -75,21 +82,27 @@ impl Listeners {
         if addresses.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let mut listeners = Vec::with_capacity(addresses.len());
+        let mut sockets = Vec::with_capacity(addresses.len());
         for address in addresses {
-            listeners.push(listen(*address).map_err(|error| BindError::new(*address, error))?);
+            sockets.push(listen(*address).map_err(|error| BindError::new(*address, error))?);
         }
-        Ok(Listeners(listeners))
+        Ok(Listeners { sockets, tls: None })
+    }
+
+    /// Lets them speak TLS; HTTP/2 too, where ALPN of the configuration offers it.
+    #[must_use]
+    pub fn with_tls(self, config: Arc<ServerConfig>) -> Self {
+        Listeners { tls: Some(config), ..self }
     }
 
     /// The bound addresses, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.sockets.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         poll_fn(|cx| {
-            let mut ready = self.0.iter().filter_map(|listener| match listener.poll_accept(cx) {
+            let mut ready = self.sockets.iter().filter_map(|listener| match listener.poll_accept(cx) {
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             });
@@ -119,6 +132,7 @@ pub async fn serve(listeners: Listeners, slot: Arc<AppSlot>, limits: Limits, sto
         connections: JoinSet::new(),
         stopping: watch::Sender::new(false),
         last_complaint: None,
+        tls: listeners.tls.clone().map(TlsAcceptor::from),
         slot,
         limits,
     };
@@ -144,6 +158,7 @@ struct Server {
     connections: JoinSet<()>,
     stopping: watch::Sender<bool>,
     last_complaint: Option<Instant>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Server {
@@ -153,16 +168,23 @@ impl Server {
         let app = self.slot.get();
         let bound = if app.edge().trusts(peer.ip()) { Bound::TotalOnly } else { Bound::Source(peer.ip()) };
         let Some(place) = self.sources.take(bound) else {
-            // As much as the socket takes at once; no task is spent on those who come too often.
-            let _sent = stream.try_write(&Refusal::Crowded.answer(&app));
+            // As much as the socket takes at once; no task is spent on those who come too often, and no handshake.
+            if self.tls.is_none() {
+                let _sent = stream.try_write(&Refusal::Crowded.answer(&app));
+            }
             return;
         };
         // Without it small answers wait for acknowledgements; a socket that refuses is gone already.
         let _set = stream.set_nodelay(true);
-        let kept = (place, app.metrics().connection());
         let stop = self.stopping.subscribe();
         let slot = Arc::clone(&self.slot);
-        self.connections.spawn(connection::run(stream, peer, slot, self.limits, kept, stop));
+        if let Some(acceptor) = self.tls.clone() {
+            self.connections.spawn(tls::run(stream, peer, acceptor, slot, self.limits, place, stop));
+        } else {
+            let kept = (place, app.metrics().connection(Protocol::H1));
+            let from = (peer, Scheme::Http);
+            self.connections.spawn(connection::run(stream, from, slot, self.limits, kept, stop));
+        }
     }
 
     async fn accept_failed(&mut self, error: &io::Error) {

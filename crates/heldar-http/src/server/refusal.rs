@@ -15,6 +15,8 @@ pub(super) enum Refusal {
     HeadTooLarge(StatusCode),
     /// The head is no HTTP.
     NotHttp,
+    /// HTTP without TLS came to a port that speaks TLS.
+    NotTls,
 }
 
 impl Refusal {
@@ -37,6 +39,10 @@ impl Refusal {
             Refusal::NotHttp => (
                 StatusCode::BAD_REQUEST,
                 ApiError::new(Code::Validation, "the request is not valid HTTP/1.1"),
+            ),
+            Refusal::NotTls => (
+                StatusCode::BAD_REQUEST,
+                ApiError::new(Code::Validation, "this port speaks TLS: the address begins with https://"),
             ),
         }
     }

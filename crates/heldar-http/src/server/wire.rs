@@ -36,6 +36,8 @@ enum Stage {
     Lingering,
     /// Another protocol has taken over.
     Upgraded,
+    /// Many requests share it (HTTP/2); whoever serves them keeps account of them.
+    Shared,
 }
 
 /// The watched state, shared by the wire and the connection's task.
@@ -52,6 +54,13 @@ struct State {
 impl Watch {
     pub(super) fn new() -> Self {
         Watch(Arc::new(Mutex::new(State { stage: Stage::Idle, since: Instant::now(), blocked: None })))
+    }
+
+    /// For a connection that many requests share.
+    pub(super) fn shared() -> Self {
+        let watch = Watch::new();
+        watch.enter(Stage::Shared);
+        watch
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,7 +101,7 @@ impl Watch {
         let state = self.lock();
         let stalled = state.blocked.map(|since| since + limits.stalled_time);
         match state.stage {
-            Stage::Busy => stalled,
+            Stage::Busy | Stage::Shared => stalled,
             Stage::Draining => stalled.or(Some(state.since + limits.idle_time)),
             Stage::Idle => Some(state.since + limits.idle_time),
             Stage::Head => Some(state.since + limits.header_time),
@@ -219,7 +228,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, P: Unpin> AsyncWrite for Wire<I, P> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // TLS takes bytes that the kernel does not take yet.
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        ready!(self.note_write(flushed))?;
         // The HTTP layer flushes when its own buffer is empty, so nothing of the answer is left.
         if self.watch.lock().stage == Stage::Draining {
             self.watch.enter(Stage::Idle);

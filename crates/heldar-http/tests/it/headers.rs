@@ -152,7 +152,7 @@ async fn metrics_count_by_template() {
         r#"heldar_http_requests_total{route="unmatched",method="GET",status="200"} 1"#,
         r#"heldar_http_requests_total{route="unmatched",method="other",status="405"} 1"#,
         r#"heldar_http_request_duration_seconds_count{route="/api/v1/cameras/{id}",method="GET"} 3"#,
-        r#"heldar_http_connections{proto="http1"} "#,
+        r#"heldar_http_connections{proto="h1"} "#,
         r#"heldar_http_sent_bytes_total{plane="api"} "#,
         "heldar_http_requests_in_flight 1",
     ] {

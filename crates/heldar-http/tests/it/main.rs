@@ -6,5 +6,7 @@ mod errors;
 mod headers;
 mod media;
 mod openapi;
+mod redirect;
 mod server;
+mod tls;
 mod world;

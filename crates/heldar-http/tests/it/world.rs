@@ -16,11 +16,11 @@ use heldar_base::{
 use heldar_http::metrics::{HttpMetrics, Registry, TextFormat};
 use heldar_http::{
     Access, ApiError, App, AppConfig, AppSlot, AuthorisedBy, Caller, Camera, Client, Denial, Doc, ETag, Edge,
-    Freshness, Json, JsonUpTo, Length, Lifecycle, Limit, Limits, List, Listeners, Page, Pages, Path, Phase,
-    Query, Ranged, RequestId, Resolver, Right, RouteTable, Scheme, ScopeRule, StaticFile, Via, serve,
+    Freshness, Hsts, Json, JsonUpTo, Length, Lifecycle, Limit, Limits, List, Listeners, Page, Pages, Path,
+    Phase, Query, Ranged, RequestId, Resolver, Right, RouteTable, Scheme, ScopeRule, StaticFile, Via, serve,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -30,6 +30,8 @@ use utoipa::{IntoParams, ToSchema};
 pub(crate) const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 pub(crate) const OWN_ORIGIN: &str = "http://heldar.test";
 pub(crate) const FILE: &[u8] = b"0123456789abcdefghij";
+/// Bytes of an answer that no window and no buffer holds.
+pub(crate) const FLOOD: usize = 16 << 20;
 pub(crate) const NOW: &str = "2026-01-31T12:00:00Z";
 
 /// Whether access control is on.
@@ -133,12 +135,12 @@ impl Edge for TestEdge {
         peer == PROXY
     }
 
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
+    fn client(&self, peer: SocketAddr, over: Scheme, headers: &HeaderMap) -> Client {
         let via = if self.trusts(peer.ip()) { Via::TrustedProxy } else { Via::Direct };
         let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()?.parse().ok());
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
         let address = forwarded.filter(|_| via == Via::TrustedProxy).unwrap_or(peer.ip());
-        Client { peer, address, via, scheme: Scheme::Http, host }
+        Client { peer, address, via, scheme: over, host }
     }
 
     fn cors_origin(&self, origin: &str) -> Option<String> {
@@ -394,6 +396,20 @@ pub(crate) fn table() -> RouteTable<State> {
         )
         .add(
             Method::GET,
+            "/api/v1/scheme",
+            Access::any_principal(ScopeRule::None),
+            async |client: Client| format!("{:?}", client.scheme),
+            ok("scheme", "test"),
+        )
+        .add(
+            Method::GET,
+            "/api/v1/flood",
+            Access::any_principal(ScopeRule::None),
+            async || vec![b'x'; FLOOD],
+            ok("flood", "test"),
+        )
+        .add(
+            Method::GET,
             "/api/v1/upgrade",
             Access::any_principal(ScopeRule::None),
             upgrade,
@@ -456,6 +472,8 @@ pub(crate) struct Setup {
     pub(crate) cors: Cors,
     pub(crate) limits: Limits,
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) hsts: Hsts,
 }
 
 impl Default for Setup {
@@ -465,6 +483,8 @@ impl Default for Setup {
             cors: Cors::Only("http://localhost:5173"),
             limits: Limits::default(),
             addresses: vec!["127.0.0.1:0".parse().unwrap()],
+            tls: None,
+            hsts: Hsts::Silent,
         }
     }
 }
@@ -499,6 +519,7 @@ impl World {
             clock,
             metrics: Arc::new(HttpMetrics::new(&registry, panics)),
             requests_per_source: 1,
+            hsts: setup.hsts,
         };
         let state = State {
             release: Arc::default(),
@@ -507,7 +528,10 @@ impl World {
             registry: registry.clone(),
         };
         let app: App = table().build(state.clone(), config).unwrap();
-        let listeners = Listeners::bind(&setup.addresses).await.unwrap();
+        let mut listeners = Listeners::bind(&setup.addresses).await.unwrap();
+        if let Some(config) = setup.tls {
+            listeners = listeners.with_tls(config);
+        }
         let addresses = listeners.addresses();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
@@ -552,9 +576,9 @@ impl World {
     }
 }
 
-pub(crate) struct Connection(pub TcpStream);
+pub(crate) struct Connection<S = TcpStream>(pub S);
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }

@@ -60,6 +60,7 @@ pub(super) struct Meters {
     fds: Gauges<0>,
     start: Arc<Gauge>,
     config_warnings: Arc<Gauge>,
+    tls_not_after: Gauges<0>,
 }
 
 impl Meters {
@@ -134,6 +135,11 @@ impl Meters {
             fds: r.gauges("process_open_fds", "Open file descriptors of the process.", []),
             start: r.gauge("process_start_time_seconds", "When the process started, since 1970."),
             config_warnings: r.gauge("heldar_config_warnings", "Warnings about the configuration."),
+            tls_not_after: r.gauges(
+                "heldar_tls_not_after_timestamp_seconds",
+                "When the certificate in service ends.",
+                [],
+            ),
         }
     }
 
@@ -243,6 +249,8 @@ impl Meters {
         show(&self.resident, process.resident_bytes);
         show(&self.fds, process.open_fds);
         self.start.set(kernel.started_at.0 as f64 / 1e6);
+        let certificate = kernel.certificates.get().map(|certificates| certificates.view().facts);
+        show(&self.tls_not_after, certificate.map(|facts| (facts.not_after - WallTime::EPOCH).as_secs_f64()));
         self.config_warnings.set(kernel.health.configuration().warnings().count() as f64);
     }
 }

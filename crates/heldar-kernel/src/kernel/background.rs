@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use heldar_base::{Clock as _, StreamId};
+use heldar_tls::Certificates;
 use tokio::sync::mpsc;
 
 use super::Kernel;
@@ -72,6 +73,20 @@ impl Kernel {
             keep("supervision", &kernel.health.restarts, || kernel.clone().supervise()).await;
         }));
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
+    }
+
+    /// Looks after the certificate that the API's listener serves with; the first call counts.
+    pub fn keep_certificates(self: &Arc<Self>, certificates: Arc<Certificates>) {
+        if self.certificates.set(certificates.clone()).is_err() {
+            tracing::debug!("the certificate was told twice");
+            return;
+        }
+        let kernel = self.clone();
+        let task = tokio::spawn(async move {
+            let look = || crate::tls::run(kernel.clone(), certificates.clone());
+            keep("certificate", &kernel.health.restarts, look).await;
+        });
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
     }
 
     /// Hands what streams report to those who keep their states.

@@ -15,7 +15,7 @@ use heldar_base::{CameraId, Capability, Principal, PrincipalKind, Role, Scope};
 use heldar_config::{Flags, HostFiles, Input, load};
 use heldar_http::metrics::HttpMetrics;
 use heldar_http::{
-    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Resolver, Right, Scheme, Via,
+    ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Hsts, Resolver, Right, Scheme, Via,
 };
 use heldar_kernel::api;
 use heldar_kernel::health::Configuration;
@@ -115,6 +115,7 @@ impl World {
             clock: Arc::new(kernel.clock),
             metrics: Arc::new(HttpMetrics::new(&kernel.metrics, panics)),
             requests_per_source: 256,
+            hsts: Hsts::Silent,
         };
         let app = api::routes().build(kernel.clone(), config).unwrap();
         World { kernel, app, folder: Some(folder) }
@@ -214,12 +215,12 @@ impl Edge for Plain {
         false
     }
 
-    fn client(&self, peer: SocketAddr, _headers: &HeaderMap) -> Client {
+    fn client(&self, peer: SocketAddr, over: Scheme, _headers: &HeaderMap) -> Client {
         Client {
             peer,
             address: peer.ip(),
             via: Via::Direct,
-            scheme: Scheme::Http,
+            scheme: over,
             host: Some("localhost".to_owned()),
         }
     }

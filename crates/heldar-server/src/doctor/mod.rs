@@ -8,6 +8,7 @@ mod folders;
 mod machine;
 mod port;
 mod store;
+mod tls;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -71,6 +72,7 @@ fn checks(settings: &Settings) -> Vec<Finding> {
     let mut findings = folders::check(settings);
     findings.extend(store::check(settings));
     findings.extend(port::check(settings));
+    findings.extend(tls::check(settings));
     findings.extend(clock::check(settings));
     findings.extend(machine::check(settings));
     findings

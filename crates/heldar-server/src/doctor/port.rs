@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use heldar_config::{Finding, Level, Settings};
+use heldar_config::{Finding, Level, Settings, TlsMode};
 
 use super::finding;
 
@@ -29,6 +29,14 @@ const API: Port = Port {
     marks: ["HTTP/1.1200", r#"{"status":"ok"}"#],
     or_else: "",
 };
+/// What is asked is plain HTTP; a port that speaks TLS says so.
+const API_OVER_TLS: Port = Port { marks: ["HTTP/1.1400", "thisportspeaksTLS"], ..API };
+const REDIRECT: Port = Port {
+    variable: "HELDAR_HTTP_REDIRECT_PORT",
+    question: "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    marks: ["HTTP/1.1308", "ThisserverspeaksTLS"],
+    or_else: " or leave it unset",
+};
 const RESTREAM: Port = Port {
     variable: "HELDAR_RTSP_PORT",
     question: "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
@@ -39,11 +47,18 @@ const RESTREAM: Port = Port {
 pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     let host = settings.api.bind.to_string();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let tls = settings.tls.mode() != TlsMode::Off;
     match (bare, settings.api.port).to_socket_addrs() {
         Ok(addresses) => {
             let both = |at: SocketAddr| {
                 let rtsp = settings.live.rtsp_port.map(|port| SocketAddr::new(at.ip(), port));
-                [address(at, API), rtsp.and_then(|at| address(at, RESTREAM))]
+                let redirect =
+                    settings.tls.redirect_port.filter(|_| tls).map(|port| SocketAddr::new(at.ip(), port));
+                [
+                    address(at, if tls { API_OVER_TLS } else { API }),
+                    rtsp.and_then(|at| address(at, RESTREAM)),
+                    redirect.and_then(|at| address(at, REDIRECT)),
+                ]
             };
             addresses.flat_map(both).flatten().collect()
         }
@@ -147,6 +162,12 @@ mod tests {
             Some("port_in_use")
         );
         assert_eq!(found_beside(RESTREAM, ours), Some("server_running"));
+        assert_eq!(found_beside(API_OVER_TLS, heldar), Some("port_in_use"));
+        let over_tls =
+            "HTTP/1.1 400 Bad Request\r\n\r\n{\"error\":\"this port speaks TLS: the address begins with\"}";
+        assert_eq!(found_beside(API_OVER_TLS, over_tls), Some("server_running"));
+        let redirect = "HTTP/1.1 308 Permanent Redirect\r\n\r\nThis server speaks TLS.\n";
+        assert_eq!(found_beside(REDIRECT, redirect), Some("server_running"));
     }
 
     #[test]

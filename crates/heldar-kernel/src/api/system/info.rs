@@ -219,7 +219,7 @@ struct AuthInfo {
 /// Encryption of connections.
 #[derive(Debug, Serialize, ToSchema)]
 struct TlsInfo {
-    /// `off`.
+    /// `off`, `files` or `self-signed`.
     mode: &'static str,
     /// When the certificate ends.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -285,7 +285,10 @@ async fn system(State(api): State<Api>, caller: Caller) -> Result<Json<SystemInf
             enabled: api.settings.access.access_control == AccessControl::On,
             open: api.settings.access.open,
         },
-        tls: TlsInfo { mode: "off", not_after: None },
+        tls: TlsInfo {
+            mode: api.settings.tls.mode().as_str(),
+            not_after: api.certificates.get().map(|certificates| certificates.view().facts.not_after),
+        },
         store: StoreInfo {
             engine: api.store.engine().as_str(),
             up: api.store.health().borrow().condition == Condition::Up,

@@ -10,6 +10,7 @@ mod parts;
 mod preview;
 mod probes;
 mod retention;
+mod tls;
 mod transcode;
 
 use heldar_http::RouteTable;
@@ -31,4 +32,5 @@ pub fn routes(table: &mut RouteTable<Api>) {
     transcode::routes(table);
     config::routes(table);
     logs::routes(table);
+    tls::routes(table);
 }
