@@ -668,7 +668,7 @@ pub fn database_url(settings: &Settings) -> DatabaseUrl {
     }
 }
 
-async fn open_store(settings: &Settings, now: WallTime) -> Result<Store, StartFailure> {
+pub(crate) async fn open_store(settings: &Settings, now: WallTime) -> Result<Store, StartFailure> {
     let url = database_url(settings);
     Ok(Store::open(StoreConfig { url, max_connections: settings.database.max_connections, now }).await?)
 }

@@ -14,6 +14,7 @@ pub mod health;
 pub mod kernel;
 pub mod ledger;
 pub mod live;
+pub mod offline;
 pub mod playback;
 pub mod reads;
 pub mod registry;

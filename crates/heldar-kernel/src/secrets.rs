@@ -4,16 +4,21 @@
 //! associated data, so that a value moved to another row does not open. All are sealed with the key that the store has
 //! recorded; a start seals what is not. Without a key secrets are kept in clear. Never: shows a value or a key.
 
+use std::sync::{PoisonError, RwLock};
+
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use heldar_base::{Scope, Secret, WallTime};
 use heldar_config::SecretKeys;
-use heldar_store::op::{PutSetting, UpdateCamera, WriteOp};
-use heldar_store::{Camera, CameraFields, CameraQuery, Store, StoreError};
+use heldar_store::op::{AppendAudit, PutSetting, UpdateCamera, WriteOp};
+use heldar_store::{Camera, CameraFields, CameraQuery, Setting, Store, StoreError};
 use hkdf::Hkdf;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
+
+use crate::registry::{Author, Target};
 
 /// Key of the setting that holds the id of the key in use.
 pub const KEY_ID: &str = "secret_key_id";
@@ -47,6 +52,19 @@ pub enum SecretError {
     /// The system gives no randomness.
     #[error("no random bytes for sealing")]
     Random,
+    /// There is no key to seal with.
+    #[error("HELDAR_SECRET_KEY is not set: there is nothing to seal with")]
+    NoKey,
+    /// Values cannot be sealed anew, because none of the keys opens one.
+    #[error("{table}.{column} of {row} opens with neither key; nothing was changed")]
+    Stuck {
+        /// Its table.
+        table: &'static str,
+        /// Its column.
+        column: &'static str,
+        /// Its row.
+        row: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,12 +99,17 @@ pub struct Sealer {
     current: Option<Key>,
     old: Option<Key>,
     /// Id of the key that the store has recorded: new values are sealed with that one.
-    recorded: Option<String>,
+    recorded: RwLock<Option<String>>,
 }
+
+/// Settings that are secrets.
+pub(crate) const SECRET_SETTINGS: [&str; 2] = [crate::live::TOKEN_KEY, crate::accounts::SETUP_TOKEN];
+/// Table of settings, as associated data names it.
+const SETTING: &str = "setting";
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealer").field("key", &self.recorded).finish_non_exhaustive()
+        f.debug_struct("Sealer").field("key", &self.recorded()).finish_non_exhaustive()
     }
 }
 
@@ -97,29 +120,101 @@ impl Sealer {
     /// [`SecretError::WrongKey`] when the recorded key is not among them.
     pub async fn open(keys: &SecretKeys, store: &Store, now: WallTime) -> Result<Self, SecretError> {
         let settings = store.settings(&Scope::All).await?;
-        let mut sealer = Sealer {
+        let recorded = settings.iter().find(|setting| setting.key == KEY_ID).map(|s| s.value.clone());
+        let sealer = Sealer {
             current: keys.current.as_ref().map(Key::new),
             old: keys.old.as_ref().map(Key::new),
-            recorded: settings.into_iter().find(|setting| setting.key == KEY_ID).map(|setting| setting.value),
+            recorded: RwLock::new(recorded.clone()),
         };
-        if let Some(recorded) = &sealer.recorded
-            && sealer.keys().all(|key| key.id != *recorded)
-        {
-            return Err(SecretError::WrongKey(recorded.clone()));
-        }
         let mut ops = Vec::new();
-        if sealer.recorded.is_none()
-            && let Some(current) = &sealer.current
-        {
-            let value = current.id.clone();
-            ops.push(PutSetting { key: KEY_ID.to_owned(), value: value.clone(), now }.into());
-            sealer.recorded = Some(value);
+        match (recorded, &sealer.current) {
+            (Some(recorded), _) if sealer.keys().all(|key| key.id != recorded) => {
+                return Err(SecretError::WrongKey(recorded));
+            }
+            (None, Some(current)) => {
+                let value = current.id.clone();
+                ops.push(PutSetting { key: KEY_ID.to_owned(), value: value.clone(), now }.into());
+                sealer.record(value);
+            }
+            _ => {}
         }
         ops.extend(sealer.unsealed(store).await?);
+        ops.extend(sealer.unsealed_settings(settings, now)?);
         if !ops.is_empty() {
             store.write_all(ops).await?;
         }
         Ok(sealer)
+    }
+
+    fn recorded(&self) -> Option<String> {
+        self.recorded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn record(&self, id: String) {
+        *self.recorded.write().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+
+    /// Seals every secret of the store with the current key, in one commit with its audit row, and has new ones sealed with
+    /// it. Answers with the id of the key and how many values it seals. Nothing else may change secrets meanwhile.
+    ///
+    /// # Errors
+    /// No current key; a value that no key opens, and then nothing is changed; the store.
+    pub async fn rekey(
+        &self,
+        store: &Store,
+        author: &Author,
+        now: WallTime,
+    ) -> Result<(String, usize), SecretError> {
+        let current = self.current.as_ref().ok_or(SecretError::NoKey)?;
+        let mut ops: Vec<WriteOp> = Vec::new();
+        let mut sealed = 0;
+        let query = CameraQuery { include_removed: true, ..CameraQuery::default() };
+        let (mut after, mut more) = (None, true);
+        while more {
+            let page = store.cameras(&Scope::All, &query, after.as_ref(), PAGE).await?;
+            for camera in page.rows {
+                let Camera { id, mut fields, revision, updated_at, .. } = camera;
+                let row = id.as_str().to_owned();
+                let mut holds_any = false;
+                for (column, place) in CAMERA_SECRETS {
+                    let value = place(&mut fields);
+                    if let Some(stored) = value.take() {
+                        *value = Some(self.sealed_anew(current, (CAMERA, column, &row), &stored)?);
+                        (holds_any, sealed) = (true, sealed + 1);
+                    }
+                }
+                if holds_any {
+                    ops.push(UpdateCamera { id, fields, revision, now: updated_at }.into());
+                }
+            }
+            (more, after) = (page.next.is_some(), page.next);
+        }
+        let settings = store.settings(&Scope::All).await?;
+        for setting in settings.into_iter().filter(|setting| SECRET_SETTINGS.contains(&setting.key.as_str()))
+        {
+            let key = SECRET_SETTINGS.into_iter().find(|key| *key == setting.key).unwrap_or_default();
+            let value = self.sealed_anew(current, (SETTING, key, key), &Secret::new(setting.value))?;
+            ops.push(PutSetting { key: setting.key, value: value.expose().clone(), now }.into());
+            sealed += 1;
+        }
+        ops.push(PutSetting { key: KEY_ID.to_owned(), value: current.id.clone(), now }.into());
+        let detail = json!({ "key_id": current.id, "values": sealed });
+        let target = Target { kind: "database", id: "secrets" };
+        ops.push(AppendAudit { entry: author.did(now, "rekey_secrets", target, detail) }.into());
+        store.write_all(ops).await?;
+        self.record(current.id.clone());
+        Ok((current.id.clone(), sealed))
+    }
+
+    fn sealed_anew(
+        &self,
+        key: &Key,
+        (table, column, row): (&'static str, &'static str, &str),
+        stored: &Secret<String>,
+    ) -> Result<Secret<String>, SecretError> {
+        let opened = self.open_value(table, column, row, stored);
+        let opened = opened.map_err(|_| SecretError::Stuck { table, column, row: row.to_owned() })?;
+        sealed_with(key, (table, column, row), &opened)
     }
 
     /// What seals everything that is not sealed with the recorded key.
@@ -137,6 +232,23 @@ impl Sealer {
                 return Ok(ops);
             }
         }
+    }
+
+    /// The same for settings.
+    fn unsealed_settings(&self, settings: Vec<Setting>, now: WallTime) -> Result<Vec<WriteOp>, SecretError> {
+        let Some(current) = self.sealing() else { return Ok(Vec::new()) };
+        let sealed = format!("{V2}{}:", current.id);
+        let mut ops = Vec::new();
+        for Setting { key, value, .. } in settings {
+            if !SECRET_SETTINGS.contains(&key.as_str()) || value.starts_with(&sealed) {
+                continue;
+            }
+            if let Ok(opened) = self.open_value(SETTING, &key, &key, &Secret::new(value)) {
+                let value = sealed_with(current, (SETTING, &key, &key), &opened)?.expose().clone();
+                ops.push(PutSetting { key, value, now }.into());
+            }
+        }
+        Ok(ops)
     }
 
     /// The camera with all of its secrets sealed, if any was not. What no key opens stays as it is.
@@ -160,8 +272,8 @@ impl Sealer {
 
     /// The key for new values.
     fn sealing(&self) -> Option<&Key> {
-        let recorded = self.recorded.as_ref()?;
-        self.keys().find(|key| key.id == *recorded)
+        let recorded = self.recorded()?;
+        self.keys().find(|key| key.id == recorded)
     }
 
     fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -184,15 +296,10 @@ impl Sealer {
         row: &str,
         value: &Secret<String>,
     ) -> Result<Secret<String>, SecretError> {
-        let Some(key) = self.sealing() else { return Ok(value.clone()) };
-        let mut nonce = [0u8; 12];
-        getrandom::fill(&mut nonce).map_err(|_| SecretError::Random)?;
-        let aad = associated(table, column, row);
-        let payload = Payload { msg: value.expose().as_bytes(), aad: aad.as_bytes() };
-        let sealed = key.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SecretError::Random)?;
-        let mut bytes = nonce.to_vec();
-        bytes.extend_from_slice(&sealed);
-        Ok(Secret::new(format!("{V2}{}:{}", key.id, STANDARD.encode(bytes))))
+        match self.sealing() {
+            Some(key) => sealed_with(key, (table, column, row), value),
+            None => Ok(value.clone()),
+        }
     }
 
     /// Opens a stored secret.
@@ -223,6 +330,21 @@ impl Sealer {
     }
 }
 
+fn sealed_with(
+    key: &Key,
+    (table, column, row): (&str, &str, &str),
+    value: &Secret<String>,
+) -> Result<Secret<String>, SecretError> {
+    let mut nonce = [0u8; 12];
+    getrandom::fill(&mut nonce).map_err(|_| SecretError::Random)?;
+    let aad = associated(table, column, row);
+    let payload = Payload { msg: value.expose().as_bytes(), aad: aad.as_bytes() };
+    let sealed = key.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SecretError::Random)?;
+    let mut bytes = nonce.to_vec();
+    bytes.extend_from_slice(&sealed);
+    Ok(Secret::new(format!("{V2}{}:{}", key.id, STANDARD.encode(bytes))))
+}
+
 fn associated(table: &str, column: &str, row: &str) -> String {
     format!("{table}/{column}/{row}")
 }
@@ -244,7 +366,7 @@ mod tests {
         let key = |seed: u8| Key::new(&Secret::new([seed; 32]));
         let (current, old) = (current.map(key), old.map(key));
         let recorded = current.as_ref().map(|key: &Key| key.id.clone());
-        Sealer { current, old, recorded }
+        Sealer { current, old, recorded: RwLock::new(recorded) }
     }
 
     #[test]

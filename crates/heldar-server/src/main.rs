@@ -3,6 +3,7 @@
 
 mod banner;
 mod bench;
+mod control;
 mod demo;
 mod doctor;
 mod fsck;
@@ -48,6 +49,21 @@ const COMMANDS: &[Command] = &[
         name: "fsck",
         about: "compare index and recordings of all days (--json); --repair corrects what can be corrected",
         run: fsck::main,
+    },
+    Command {
+        name: "user",
+        about: "add, passwd, list, unlock, disable people, also beside a running server",
+        run: control::user,
+    },
+    Command {
+        name: "setup-link",
+        about: "print the one-time link that makes the first administrator",
+        run: control::setup_link,
+    },
+    Command {
+        name: "rekey-secrets",
+        about: "seal every stored secret with HELDAR_SECRET_KEY; HELDAR_SECRET_KEY_OLD opens them",
+        run: control::rekey_secrets,
     },
     Command {
         name: "testcam",

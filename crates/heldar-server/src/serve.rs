@@ -16,7 +16,7 @@ use heldar_kernel::secrets::SecretError;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pages::{BuiltIn, Folder};
-use crate::{USAGE_ERROR, banner, complain, log, tls, with_causes};
+use crate::{USAGE_ERROR, banner, complain, control, log, tls, with_causes};
 
 /// Longest time that recordings have to be closed, while health is still answered.
 const RECORDERS: Duration = Duration::from_secs(4);
@@ -159,9 +159,12 @@ pub(crate) async fn on(
     }
     let hosts: Vec<IpAddr> = bound.iter().map(SocketAddr::ip).collect();
     kernel.open_restream(&hosts).await;
+    let port = bound.first().map_or(kernel.settings.api.port, SocketAddr::port);
+    control::serve(kernel, port);
     for address in bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {scheme}://{address}");
     }
+    control::tell_setup_link(kernel, port).await;
     ready(&app);
     slot.replace(app);
     tokio::select! {

@@ -40,6 +40,7 @@ pub use error::AccountError;
 pub use keys::{KeyChanges, KeyView, MintedKey, NewKey, RotatedKey};
 pub use people::{NewPerson, PersonChanges, PersonView, ScopeChanges};
 pub use rights::Standing;
+pub(crate) use setup::KEY as SETUP_TOKEN;
 pub use setup::SetupLink;
 pub use sign_in::{Attempt, SignedIn};
 
@@ -189,6 +190,11 @@ impl Accounts {
             min_length: self.settings.password_min_length,
             block_common: self.settings.password_block_common,
         }
+    }
+
+    /// The person of a username, in any case.
+    pub fn id_of(&self, username: &str) -> Option<String> {
+        self.directory().person_named(username).map(|person| person.id.clone())
     }
 
     /// How session cookies are made.

@@ -17,7 +17,7 @@ use crate::registry::{Author, Target};
 use crate::secrets::Sealer;
 
 /// Key of the setting that holds the token and its end.
-const KEY: &str = "setup_token";
+pub(crate) const KEY: &str = "setup_token";
 /// How long a link holds.
 const LIFE: Micros = Micros::from_secs(3600);
 

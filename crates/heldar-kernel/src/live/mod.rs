@@ -31,6 +31,7 @@ pub use name::LiveName;
 pub use peers::is_private;
 use restream::Restream;
 pub use rights::cut_without_right;
+pub(crate) use token::KEY as TOKEN_KEY;
 pub use token::{LiveTokens, TokenFault};
 
 use crate::engine::journal::random_bits;

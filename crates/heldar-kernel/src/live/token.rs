@@ -17,7 +17,7 @@ use super::name::LiveName;
 use crate::secrets::{Sealer, SecretError};
 
 /// Key of the setting that holds the signing key.
-const KEY: &str = "live_token_key";
+pub(crate) const KEY: &str = "live_token_key";
 const VERSION: &str = "v2";
 /// Kind of the system's own principal, which is everybody while access control is off.
 const SYSTEM: &str = "s";

@@ -21,6 +21,8 @@ mod urls;
 
 use std::sync::Arc;
 
+use heldar_base::Clock as _;
+
 pub use author::{Author, Target};
 pub use cameras::{Footage, change_camera, create_camera, delete_camera};
 pub use error::{FieldError, FieldFault, RegistryError};
@@ -41,6 +43,20 @@ pub struct Registry {
     pub observed: Observations,
     /// Stream tests that run.
     pub probes: Probes,
+}
+
+/// Seals every secret with the current key. Answers with the id of the key and how many values it seals.
+///
+/// # Errors
+/// As [`crate::secrets::Sealer::rekey`].
+pub async fn rekey(kernel: &Arc<Kernel>, author: Author) -> Result<(String, usize), RegistryError> {
+    let kernel = kernel.clone();
+    to_its_end(async move {
+        let _turn = kernel.registry.turn.lock().await;
+        let now = kernel.clock.wall();
+        Ok(kernel.sealer.rekey(&kernel.store, &author, now).await?)
+    })
+    .await
 }
 
 /// Runs a change on a task of its own (invariant 4).

@@ -77,6 +77,9 @@ pub(super) async fn prune(store: &Store, now: WallTime, keep_rows: Micros) -> Re
         (Prunable::Audit, keep_rows),
         (Prunable::Gaps, keep_rows),
         (Prunable::Hours, RATE_WINDOW),
+        (Prunable::Sessions, Micros::ZERO),
+        (Prunable::KnownClients, Micros::ZERO),
+        (Prunable::SignInFailures, Micros::from_hours(24)),
     ] {
         loop {
             let count = store.write(Prune { what, before: now - age, limit: SLICE }).await?;
