@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -124,8 +124,13 @@ impl App {
         metrics.answered(exchange.route(), &ask.method, response.status(), started.elapsed());
         let sent = Arc::clone(metrics.sent(Plane::of(&ask.path)));
         let right = exchange.right.get().filter(|_| outlives_its_request(response.body()));
-        let ended = right.map(|right| inner.config.resolver.ended(right.clone()));
-        response.map(|body| Body::new(Sent { body, sent, ended, _in_flight: in_flight, _place: place }))
+        let ending = right.map(|right| Ending::new(inner.config.resolver.ended(right.clone())));
+        let mut response =
+            response.map(|body| Body::new(Sent { body, sent, _in_flight: in_flight, _place: place }));
+        if let Some(ending) = ending {
+            response.extensions_mut().insert(ending);
+        }
+        response
     }
 }
 
@@ -290,17 +295,27 @@ fn outlives_its_request(body: &Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact().is_none_or(|bytes| bytes > AT_ONCE)
 }
 
-/// The right to an answer has ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the right to this answer has ended")]
-struct RightEnded;
+/// Rides on a response to its connection: resolves when the right has ended that it stands on. The connection is closed
+/// then, or its stream reset, whatever its reader does (auth-system.md 14).
+#[derive(Clone)]
+pub(crate) struct Ending(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
-/// A body whose bytes are counted, which is cut off when the right to it ends, and which keeps the places of its request
-/// until it is through.
+impl Ending {
+    fn new(ended: BoxFuture<'static, ()>) -> Self {
+        Ending(Arc::new(Mutex::new(Some(ended))))
+    }
+
+    /// Takes it off a response, for the one who serves it.
+    pub(crate) fn of(response: &mut Response) -> Option<BoxFuture<'static, ()>> {
+        let ending = response.extensions_mut().remove::<Ending>()?;
+        ending.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A body whose bytes are counted, and which keeps the places of its request until it is through.
 struct Sent {
     body: Body,
     sent: Arc<Counter>,
-    ended: Option<BoxFuture<'static, ()>>,
     _in_flight: InFlight,
     _place: Option<Place>,
 }
@@ -313,12 +328,6 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(ended) = &mut self.ended
-            && ended.as_mut().poll(cx).is_ready()
-        {
-            self.ended = None;
-            return Poll::Ready(Some(Err(axum::Error::new(RightEnded))));
-        }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Limits;
 use super::wire::{Watch, Wire};
-use crate::app::AppSlot;
+use crate::app::{AppSlot, Ending};
 use crate::caller::Scheme;
 
 /// Serves a connection until either side ends it, it waits too long, or `stop` turns true and its answer is through.
@@ -47,7 +47,8 @@ pub(super) async fn run<I, P>(
         watch.request_began();
         let (app, watch) = (slot.get(), watch.clone());
         async move {
-            let response = app.call_over(over, request, peer).await;
+            let mut response = app.call_over(over, request, peer).await;
+            watch.stands_on(Ending::of(&mut response));
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 watch.upgraded();
             }
@@ -74,6 +75,10 @@ pub(super) async fn run<I, P>(
             if let Err(error) = outcome {
                 tracing::debug!(%error, "connection ended");
             }
+            return Poll::Ready(());
+        }
+        if watch.poll_ended(cx).is_ready() {
+            tracing::debug!("an answer was cut whose right has ended");
             return Poll::Ready(());
         }
         let Some(deadline) = watch.deadline(&limits) else { return Poll::Pending };

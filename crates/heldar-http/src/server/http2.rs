@@ -15,6 +15,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -22,13 +23,13 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::Limits;
 use super::wire::{Watch, Wire};
-use crate::app::AppSlot;
+use crate::app::{AppSlot, Ending};
 use crate::caller::Scheme;
 
 /// Requests at a time; RFC 9113 6.5.2 advises against fewer.
@@ -62,8 +63,9 @@ pub(super) async fn run<I, P>(
     let service = service_fn(move |request: Request<Incoming>| {
         let app = slot.get();
         async move {
-            let response = app.call_over(over, request, peer).await;
+            let mut response = app.call_over(over, request, peer).await;
             let reader = READER.try_with(Clone::clone).unwrap_or_default();
+            reader.stands_on(Ending::of(&mut response));
             Ok::<_, Infallible>(response.map(|body| Watched { body, rest: Bytes::new(), reader }))
         }
     });
@@ -190,6 +192,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
             tokio::select! {
                 () = READER.scope(reader.clone(), stream) => {}
                 // The stream is reset, and the others of its connection go on.
+                () = reader.ended() => tracing::debug!("an answer was cut whose right has ended"),
                 () = reader.stalls(stalled_time) => tracing::debug!("an answer that nobody reads was cut"),
             }
         });
@@ -231,17 +234,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Since when an answer waits for its reader: its last part was handed over then, and the next was not asked for yet. The
 /// HTTP layer asks for no part before the reader has room for the one before it.
 #[derive(Clone, Default)]
-struct Reader(Arc<Mutex<Option<Instant>>>);
+struct Reader {
+    since: Arc<Mutex<Option<Instant>>>,
+    /// Resolves when the right to the answer has ended, once there is an answer that stands on one.
+    ending: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
+    answered: Arc<Notify>,
+}
 
 impl Reader {
     fn note(&self, since: Option<Instant>) {
-        *lock(&self.0) = since;
+        *lock(&self.since) = since;
+    }
+
+    fn stands_on(&self, ending: Option<BoxFuture<'static, ()>>) {
+        *lock(&self.ending) = ending;
+        self.answered.notify_one();
+    }
+
+    /// Done when the right to the answer has ended.
+    async fn ended(&self) {
+        self.answered.notified().await;
+        let ending = lock(&self.ending).take();
+        match ending {
+            Some(ending) => ending.await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Done when the answer has waited for its reader for so long.
     async fn stalls(&self, limit: Duration) {
         loop {
-            let since = *lock(&self.0);
+            let since = *lock(&self.since);
             let now = Instant::now();
             match since.map(|since| since + limit) {
                 Some(deadline) if deadline <= now => return,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::{Buf as _, Bytes};
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -49,11 +50,18 @@ struct State {
     since: Instant,
     /// Since when a write waits for its reader.
     blocked: Option<Instant>,
+    /// Resolves when the right to the current answer has ended.
+    ending: Option<BoxFuture<'static, ()>>,
 }
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Watch(Arc::new(Mutex::new(State { stage: Stage::Idle, since: Instant::now(), blocked: None })))
+        Watch(Arc::new(Mutex::new(State {
+            stage: Stage::Idle,
+            since: Instant::now(),
+            blocked: None,
+            ending: None,
+        })))
     }
 
     /// For a connection that many requests share.
@@ -72,6 +80,23 @@ impl Watch {
         if state.stage != Stage::Upgraded && state.stage != stage {
             state.stage = stage;
             state.since = Instant::now();
+            if stage == Stage::Idle {
+                state.ending = None;
+            }
+        }
+    }
+
+    /// The current answer stands on this right, until its last byte is with the kernel.
+    pub(super) fn stands_on(&self, ending: Option<BoxFuture<'static, ()>>) {
+        self.lock().ending = ending;
+    }
+
+    /// Ready when that right has ended.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        match &mut state.ending {
+            Some(ending) => ending.as_mut().poll(cx),
+            None => Poll::Pending,
         }
     }
 

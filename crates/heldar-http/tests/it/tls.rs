@@ -429,3 +429,33 @@ async fn a_self_signed_pair_is_one_that_handshakes_take() {
     let body: Bytes = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, r#"{"status":"ok"}"#);
 }
+
+#[tokio::test]
+async fn an_answer_ends_with_the_right_to_it_read_or_not() {
+    let tls = Tls::start(Setup::default()).await;
+    let (mut client, mut connection) = (tls.h2().await, tls.h1().await);
+    let flood = |token: &str| {
+        format!("GET /api/v1/flood HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
+    };
+    // Nobody reads either of them, nor the third, whose right goes on.
+    let stalled = client.send_request(get("/api/v1/flood")).await.unwrap();
+    connection.write(flood("viewer").as_bytes()).await;
+    let mut other = tls.h1().await;
+    other.write(flood("admin").as_bytes()).await;
+    // As much of each as its buffers take.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tls.world.resolver.ended.send_modify(|ended| _ = ended.insert("viewer".to_owned()));
+    let two_connections = async {
+        let line = r#"heldar_http_connections{proto="h1"} 1"#;
+        while !tls.world.metrics().lines().any(|l| l == line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(2), two_connections).await.expect("one connection ends");
+    assert!(stalled.into_body().collect().await.is_err());
+    let mut rest = Vec::new();
+    // The end of the connection may be an error.
+    let _ended = timeout(SOON, connection.0.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.len() < FLOOD / 2, "{}", rest.len());
+    assert_eq!(other.answer(false).await.map(|answer| answer.complete), Some(true));
+}
