@@ -10,15 +10,18 @@
 //! 3. Nothing here grows with what strangers send.
 #![forbid(unsafe_code)]
 
+mod attack;
 mod denials;
 mod directory;
 mod grant;
 mod limit;
 mod password;
 mod scope;
+mod shown;
 mod source;
 mod token;
 
+pub use attack::{Attack, AttackWatch};
 pub use denials::{Denials, Summary};
 pub use directory::{
     Directory, KeyTouched, Machine, Networks, Person, Refused, Resolved, SessionRules, SessionTouched, SignIn,
@@ -27,5 +30,6 @@ pub use grant::{Grant, GrantError, KeyGrant, PRIVILEGED};
 pub use limit::{SourceLimit, Spent};
 pub use password::{PasswordFault, PasswordRules, fold_username};
 pub use scope::{ScopeError, ScopeSpec, SiteCameras};
+pub use shown::{bearer, cookies, live_token, read_live_token};
 pub use source::Source;
 pub use token::{Token, TokenHash, TokenKind};

@@ -14,6 +14,7 @@ use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
+use heldar_base::Role;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
@@ -161,19 +162,34 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
         self.add(Method::GET, path, access, serve, doc)
     }
 
-    /// Route, capability and scope of every operation as text, sorted by path.
+    /// Route, capability, scope and roles of every operation as text, sorted by path. A role that may call it is named by its
+    /// first letter: of an unlimited principal always, of one that is limited to cameras as the scope says.
     pub fn access_matrix(&self) -> String {
-        let mut rows: Vec<(&str, Verb, &str, &str)> = self
+        let roles = |need: Need| {
+            Role::ALL.iter().map(move |role| match need {
+                Need::Public | Need::AnyPrincipal => role.as_str().chars().next(),
+                Need::Capability(capability) => {
+                    let may = role.capabilities(false).contains(&capability);
+                    role.as_str().chars().next().filter(|_| may)
+                }
+            })
+        };
+        let mut rows: Vec<(&str, Verb, &str, &str, String)> = self
             .entries
             .iter()
-            .map(|entry| (entry.path, entry.method, entry.access.need.as_str(), entry.access.scope.as_str()))
+            .map(|entry| {
+                let (need, scope) = (entry.access.need, entry.access.scope.as_str());
+                let letters = roles(need).map(|letter| letter.unwrap_or('-')).collect();
+                (entry.path, entry.method, need.as_str(), scope, letters)
+            })
             .collect();
         rows.sort_unstable();
         let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
         let mut text = String::new();
-        for (path, method, need, scope) in rows {
+        for (path, method, need, scope, roles) in rows {
             // Writing to a string cannot fail.
-            let _ok = writeln!(text, "{:<7} {path:<width$}  {need:<16}  {scope}", method.as_str());
+            let _ok =
+                writeln!(text, "{:<7} {path:<width$}  {need:<16}  {scope:<6}  {roles}", method.as_str());
         }
         text
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use futures_util::future::BoxFuture;
-use heldar_access::Refused;
+use heldar_access::{Refused, bearer};
 use heldar_base::{Clock as _, Credential, Micros, Principal, WallTime};
 use heldar_config::{
     ApiSettings, ForwardedHeaders, Forwarding, Origin, OriginVerdict, Settings, Tier, TlsMode, client_of,
@@ -109,9 +109,7 @@ enum Sent {
 /// The values of a cookie of this name, in all the places where one may stand.
 pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let lists = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(';')).filter_map(move |cookie| {
-        cookie.trim().strip_prefix(name)?.strip_prefix('=').filter(|value| !value.is_empty())
-    })
+    lists.flat_map(|list| heldar_access::cookies(list, name))
 }
 
 /// Every token that a request carries, in the order in which they count (auth-system.md 11.1).
@@ -121,10 +119,7 @@ fn credentials(headers: &HeaderMap) -> Vec<(Sent, &str)> {
         let values = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?").trim());
         values.filter(|text| !text.is_empty()).collect::<Vec<_>>()
     };
-    let bearers = texts("authorization").into_iter().map(|text| {
-        let token = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("bearer "));
-        (Sent::Token, token.map_or(text, str::trim))
-    });
+    let bearers = texts("authorization").into_iter().map(|text| (Sent::Token, bearer(text)));
     let keys = texts("x-api-key").into_iter().map(|text| (Sent::Token, text));
     let sessions = cookies(headers, SESSION_COOKIE).map(|text| (Sent::Cookie, text));
     bearers.chain(keys).chain(sessions).collect()

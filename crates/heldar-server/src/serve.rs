@@ -164,6 +164,7 @@ pub(crate) async fn on(
     for address in bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {scheme}://{address}");
     }
+    control::tell_legacy_keys(kernel);
     control::tell_setup_link(kernel, port).await;
     ready(&app);
     slot.replace(app);

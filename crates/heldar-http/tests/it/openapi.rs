@@ -48,11 +48,11 @@ fn the_matrix_names_every_route_with_its_rule() {
     assert_eq!(matrix.lines().count(), 22, "{matrix}");
     let rows: Vec<Vec<&str>> = matrix.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [
-        ["GET", "/api/v1/cameras/{id}", "camera:read", "cam"],
-        ["DELETE", "/api/v1/cameras/{id}", "admin", "cam"],
-        ["GET", "/api/v1/box", "system:read", "fleet"],
-        ["POST", "/api/v1/auth/login", "public", "none"],
-        ["GET", "/media/recordings/{camera}/{file}", "video:playback", "cam"],
+        ["GET", "/api/v1/cameras/{id}", "camera:read", "cam", "amgvi"],
+        ["DELETE", "/api/v1/cameras/{id}", "admin", "cam", "a----"],
+        ["GET", "/api/v1/box", "system:read", "fleet", "amgvi"],
+        ["POST", "/api/v1/auth/login", "public", "none", "amgvi"],
+        ["GET", "/media/recordings/{camera}/{file}", "video:playback", "cam", "amgvi"],
     ] {
         assert!(rows.contains(&row.to_vec()), "{row:?} in\n{matrix}");
     }

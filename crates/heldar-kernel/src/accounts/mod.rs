@@ -25,7 +25,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use heldar_access::{
-    Denials, Directory, PasswordRules, Refused, Resolved, Source, SourceLimit, Spent, TokenHash,
+    Attack, AttackWatch, Denials, Directory, PasswordRules, Refused, Resolved, Source, SourceLimit, Spent,
+    TokenHash,
 };
 use heldar_base::{Clock as _, Credential, PublicId, WallTime};
 use heldar_config::{AccessControl, AccountSettings, Tier};
@@ -71,6 +72,9 @@ pub struct Accounts {
     by_source: Mutex<SourceLimit<Source>>,
     by_device: Mutex<SourceLimit<TokenHash>>,
     failed: Mutex<Denials<(Source, Option<String>), Author>>,
+    attacks: Mutex<AttackWatch>,
+    /// An attack that was not told of yet.
+    attack: Mutex<Option<Attack>>,
     hashing: Hashing,
     /// Sign-ins that ended while the store was away.
     ended: Mutex<Vec<String>>,
@@ -119,6 +123,8 @@ impl Accounts {
             by_source: Mutex::new(SourceLimit::per_minute(ATTEMPTS)),
             by_device: Mutex::new(SourceLimit::per_minute(ATTEMPTS)),
             failed: Mutex::default(),
+            attacks: Mutex::default(),
+            attack: Mutex::default(),
             hashing,
             ended: Mutex::default(),
             meters: Meters {
@@ -264,6 +270,11 @@ impl Accounts {
             tracing::debug!(%error, "use of sign-ins and keys is stored later");
             lock(&self.ended).extend(ended);
         }
+    }
+
+    /// Sign-ins fail in masses: what is to be told of that.
+    pub fn take_attack(&self) -> Option<Attack> {
+        lock(&self.attack).take()
     }
 
     /// Audit rows that sum up failed sign-ins whose minute is over; all of them at a stop.

@@ -175,6 +175,9 @@ impl Accounts {
     async fn fail(self: &Arc<Self>, person: Option<&Person>, client: &Client, attempt: &Attempt) {
         let now = self.clock.wall();
         let id = person.map(|person| person.id.clone());
+        if let Some(attack) = lock(&self.attacks).failed(now, client.source, id.as_deref()) {
+            *lock(&self.attack) = Some(attack);
+        }
         let is_first = lock(&self.failed).note(now, (client.source, id.clone()), || attempt.author.clone());
         let row = is_first.then(|| failure_row(&attempt.author, now, id.as_deref(), json!({ "count": 1 })));
         let counted = id.map(|id| {

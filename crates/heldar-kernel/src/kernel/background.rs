@@ -121,6 +121,15 @@ impl Kernel {
             self.supervisor.tick();
             self.sum_up(self.reads.due(self.clock.wall()));
             self.sum_up(self.accounts.summed_up(false));
+            if let Some(attack) = self.accounts.take_attack() {
+                let payload = serde_json::json!({
+                    "failures": attack.failures,
+                    "sources": attack.sources,
+                    "accounts": attack.accounts,
+                    "since": attack.since,
+                });
+                self.journal.raise(None, "login_attack", heldar_store::Severity::Warning, payload);
+            }
             self.sum_up(self.refusals.summed_up(self.clock.wall(), false));
             beats = beats.wrapping_add(1);
             if beats.is_multiple_of(PERSIST_BEATS) {

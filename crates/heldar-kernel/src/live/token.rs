@@ -6,6 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use heldar_access::{live_token, read_live_token};
 use heldar_base::{Clock as _, Credential, Micros, Scope, Secret, WallTime};
 use heldar_ingest::SystemClock;
 use heldar_store::Store;
@@ -18,16 +19,6 @@ use crate::secrets::{Sealer, SecretError};
 
 /// Key of the setting that holds the signing key.
 pub(crate) const KEY: &str = "live_token_key";
-const VERSION: &str = "v2";
-/// Kind of the system's own principal, which is everybody while access control is off.
-const SYSTEM: &str = "s";
-/// Kind of a sign-in.
-const SESSION: &str = "u";
-/// Kind of a key.
-const KEY_KIND: &str = "k";
-/// The subject of the first.
-const NOBODY: &str = "system";
-
 /// Makes and checks tokens.
 pub struct LiveTokens {
     key: Secret<Vec<u8>>,
@@ -83,16 +74,10 @@ impl LiveTokens {
     /// A token for a name, whose end is that of this credential at the latest; and when it expires.
     pub fn issue(&self, name: &LiveName, credential: &Credential) -> (String, WallTime) {
         // In whole seconds, as it stands in the token.
-        let expires = (self.clock.wall() + self.ttl).0 / 1_000_000;
-        let (kind, subject) = match credential {
-            Credential::Nothing => (SYSTEM, NOBODY),
-            Credential::Session(id) => (SESSION, id.as_str()),
-            Credential::Key(id) => (KEY_KIND, id.as_str()),
-        };
-        let subject = URL_SAFE_NO_PAD.encode(subject);
-        let said = format!("{VERSION}.{expires}.{kind}.{subject}");
+        let expires = WallTime((self.clock.wall() + self.ttl).0 / 1_000_000 * 1_000_000);
+        let said = live_token(expires, credential);
         let signature = URL_SAFE_NO_PAD.encode(self.signed(&said, name).finalize().into_bytes());
-        (format!("{said}.{signature}"), WallTime(expires * 1_000_000))
+        (format!("{said}.{signature}"), expires)
     }
 
     /// Checks a token for a name; tells the credential that it stands for, which may have ended since.
@@ -103,7 +88,7 @@ impl LiveTokens {
         let (said, signature) = token.rsplit_once('.').ok_or(TokenFault::Invalid)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::Invalid)?;
         self.signed(said, name).verify_slice(&signature).map_err(|_| TokenFault::Invalid)?;
-        let (expires, credential) = read(said).ok_or(TokenFault::Invalid)?;
+        let (expires, credential) = read_live_token(said).ok_or(TokenFault::Invalid)?;
         if self.clock.wall() < expires { Ok(credential) } else { Err(TokenFault::Expired(credential)) }
     }
 
@@ -111,7 +96,7 @@ impl LiveTokens {
     /// and never the password itself. Nothing that holds yet: to be [checked](Self::check) once the proof fits. `None` for
     /// what no token says. Must not leave the process.
     pub fn completed(&self, said: &str, name: &LiveName) -> Option<Secret<String>> {
-        read(said)?;
+        read_live_token(said)?;
         let signature = URL_SAFE_NO_PAD.encode(self.signed(said, name).finalize().into_bytes());
         Some(Secret::new(format!("{said}.{signature}")))
     }
@@ -124,21 +109,6 @@ impl LiveTokens {
         mac.update(name.to_string().as_bytes());
         mac
     }
-}
-
-/// What a token says before its signature: when it expires, and for whom it stands.
-fn read(said: &str) -> Option<(WallTime, Credential)> {
-    let parts: Vec<&str> = said.split('.').collect();
-    let [VERSION, expires, kind, subject] = parts[..] else { return None };
-    let expires = WallTime(expires.parse::<i64>().ok()?.saturating_mul(1_000_000));
-    let subject = String::from_utf8(URL_SAFE_NO_PAD.decode(subject).ok()?).ok()?;
-    let credential = match kind {
-        SYSTEM if subject == NOBODY => Credential::Nothing,
-        SESSION => Credential::Session(subject),
-        KEY_KIND => Credential::Key(subject),
-        _ => return None,
-    };
-    Some((expires, credential))
 }
 
 #[cfg(test)]

@@ -157,6 +157,21 @@ pub(crate) fn base(settings: &Settings, port: u16) -> String {
     format!("{scheme}://{host}:{port}")
 }
 
+/// Names the keys whose rights follow from their role; a stricter tier limits them (auth-system.md 2.4).
+pub(crate) fn tell_legacy_keys(kernel: &Kernel) {
+    let directory = kernel.accounts.directory();
+    let keys = directory.legacy_keys();
+    if keys.is_empty() {
+        return;
+    }
+    let listed: Vec<String> = keys.iter().take(20).map(|(name, id)| format!("{name} ({id})")).collect();
+    tracing::info!(
+        count = keys.len(),
+        "keys without explicit capabilities have those of their role: {}",
+        listed.join(", ")
+    );
+}
+
 /// Says how to make the first administrator, as long as there is none.
 pub(crate) async fn tell_setup_link(kernel: &Kernel, port: u16) {
     if !kernel.accounts.required() || !kernel.accounts.nobody() {
