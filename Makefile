@@ -45,6 +45,7 @@ bench: ## measure recording, live view, memory, export and index on this machine
 	$(BUILT)/heldar bench record --cameras 1 --clip A --seconds 180
 	$(BUILT)/heldar bench live
 	cd e2e && npm ci --no-audit --no-fund && npm run latency
+	$(BUILT)/heldar bench access
 	$(BUILT)/heldar bench restart
 	$(BUILT)/heldar bench export
 	$(BUILT)/heldar bench index --segments 3000000

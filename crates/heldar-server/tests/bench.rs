@@ -59,6 +59,15 @@ fn positive(report: &Value, pointers: &[&str]) {
 }
 
 #[test]
+fn access() {
+    let report = report(&["access", "--requests", "20", "--runs", "1"]);
+    let kinds = report["kinds"].as_array().unwrap();
+    assert_eq!(kinds.len(), 4, "{report}");
+    assert!(kinds.iter().all(|kind| kind["p50_us"].as_f64().unwrap() > 0.0), "{report}");
+    assert!(report["sign_in_ms"].as_f64().unwrap() > 1.0, "{report}");
+}
+
+#[test]
 fn idle() {
     let report = report(&["idle", "--seconds", "1", "--runs", "1"]);
     positive(&report, &["/runs/0/rss_mib", "/runs/0/pss_mib", "/runs/0/fds", "/runs/0/ready_ms"]);

@@ -107,6 +107,14 @@ impl Client {
         self.request("GET", path, None).await
     }
 
+    /// Sends a GET with further header fields, each a line with its end.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub(super) async fn get_with(&mut self, path: &str, fields: &str) -> Result<Answer, String> {
+        self.exchange_in_time(Request { method: "GET", path, fields, body: Body::None }).await
+    }
+
     /// Sends a GET for a range of bytes, `(offset, length)`.
     ///
     /// # Errors

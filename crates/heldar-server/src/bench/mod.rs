@@ -3,6 +3,7 @@
 //! Owns: child processes and temporary folders of its own, which it ends and removes whatever happens. Speaks to servers
 //! as any client does, over HTTP on the loopback address. Never: a server, a camera or a folder of anyone else.
 
+mod access;
 mod cameras;
 mod clips;
 mod endure;
@@ -51,6 +52,8 @@ enum What {
     Restart(restart::Options),
     /// CPU and memory of a server without cameras
     Idle(idle::Options),
+    /// What it costs a request to show who makes it
+    Access(access::Options),
     /// Export of an hour, against cp, sync and sha256sum; first byte of a virtual file
     Export(export::Options),
     /// Start and answers over a large index
@@ -119,6 +122,7 @@ async fn measure(what: What) -> Result<Verdict, String> {
         What::Live(options) => Box::pin(live::run(options)).await,
         What::Restart(options) => Box::pin(restart::run(options)).await,
         What::Idle(options) => Box::pin(idle::run(options)).await,
+        What::Access(options) => Box::pin(access::run(options)).await,
         What::Export(options) => Box::pin(export::run(options)).await,
         What::Index(options) => Box::pin(index::run(options)).await,
     }
