@@ -1,101 +1,16 @@
 //! The real binary over TLS, asked by curl(1): certificates made and given, exchanged on a hangup, seen by the doctor.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(20);
+mod served;
 
-fn heldar(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_heldar"));
-    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
-    // Settings of whoever runs the tests are none of theirs.
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("HELDAR_")) {
-            command.env_remove(name);
-        }
-    }
-    command.env("HELDAR_RTSP_PORT", "0").env("HELDAR_MIN_FREE_DISK_GB", "0");
-    command
-}
-
-/// A server, until the test ends, however that ends.
-struct Server {
-    folder: PathBuf,
-    child: Child,
-    port: u16,
-    /// The certificate that the client trusts.
-    trusted: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(folder: &Path, variables: &[(&str, &str)], trusted: &str) -> Server {
-        let mut serve = heldar(folder);
-        serve.args(["serve", "--api-port", "0"]).envs(variables.iter().copied());
-        serve.stderr(File::create(folder.join("log")).unwrap());
-        let child = serve.spawn().unwrap();
-        let mut server = Server { folder: folder.to_owned(), child, port: 0, trusted: folder.join(trusted) };
-        server.port = server.said("listening on https://127.0.0.1:");
-        server
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap()
-    }
-
-    /// Waits until the log holds a text; the number behind it, or 0.
-    fn said(&self, text: &str) -> u16 {
-        let begun = Instant::now();
-        loop {
-            let log = self.log();
-            if let Some((_, after)) = log.split_once(text) {
-                let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
-                return after[..digits].parse().unwrap_or(0);
-            }
-            assert!(begun.elapsed() < SOON, "{text}: {log}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(
-            Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success()
-        );
-    }
-
-    /// Status and body of what curl(1) gets; the status is 0 when it trusts or reaches nobody.
-    fn curl(&self, arguments: &[&str], path: &str) -> (u16, String) {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--max-time", "20", "--noproxy", "*", "--write-out", "\n%{http_code}"]);
-        curl.arg("--cacert").arg(&self.trusted).args(arguments);
-        let output = curl.arg(format!("https://localhost:{}{path}", self.port)).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let (body, status) = text.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), body.to_owned())
-    }
-
-    fn get(&self, path: &str) -> Value {
-        let (status, body) = self.curl(&[], path);
-        assert_eq!(status, 200, "{path} {body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn stop(mut self) {
-        self.signal("-TERM");
-        assert!(self.child.wait().unwrap().success(), "{}", self.log());
-    }
-}
+use served::{SOON, Server, heldar};
 
 fn doctor(folder: &Path, variables: &[(&str, &str)], port: u16) -> Vec<(String, String)> {
     let mut command = heldar(folder);
@@ -139,7 +54,7 @@ fn a_self_signed_certificate_is_made_shown_and_kept() {
     assert!(has(&findings, "certificate_missing").is_some(), "{findings:?}");
     assert!(!scratch.path().join("data").exists(), "the doctor makes nothing");
 
-    let server = Server::start(scratch.path(), &variables, "data/tls/self-signed.crt");
+    let server = Server::over_tls(scratch.path(), &variables, "data/tls/self-signed.crt");
     let tls = server.get("/api/v1/system/tls");
     let fingerprint = tls["fingerprint_sha256"].as_str().unwrap();
     assert_eq!((&tls["mode"], &tls["names"][0]), (&json!("self-signed"), &json!("localhost")));
@@ -197,7 +112,7 @@ fn a_self_signed_certificate_is_made_shown_and_kept() {
     assert!(has(&findings, "server_running").is_some(), "{findings:?}");
     server.stop();
 
-    let server = Server::start(scratch.path(), &variables, "data/tls/self-signed.crt");
+    let server = Server::over_tls(scratch.path(), &variables, "data/tls/self-signed.crt");
     assert_eq!(server.get("/api/v1/system/tls")["fingerprint_sha256"], fingerprint);
     server.stop();
 }
@@ -207,7 +122,7 @@ fn a_pair_in_files_is_exchanged_on_a_hangup() {
     let scratch = tempfile::tempdir().unwrap();
     make_pair(scratch.path(), "90");
     let variables = [("HELDAR_TLS_CERT", "chain.pem"), ("HELDAR_TLS_KEY", "key.pem")];
-    let server = Server::start(scratch.path(), &variables, "chain.pem");
+    let server = Server::over_tls(scratch.path(), &variables, "chain.pem");
     let first = server.get("/api/v1/system/tls");
     assert_eq!((&first["mode"], &first["issuer"]), (&json!("files"), &json!("CN=localhost")));
     let (_, head) = server.curl(&["--head"], "/healthz");

@@ -1,0 +1,299 @@
+//! The real binary with access control on: its first administrator, the commands that manage people beside it, the key of
+//! its secrets, and that no credential leaves it.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod served;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use served::{Server, heldar};
+
+const ON: (&str, &str) = ("HELDAR_AUTH_ENABLED", "true");
+const KEY_A: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const KEY_B: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+
+/// Runs a command in a folder with a line on its standard input; its status and what it says.
+fn run(folder: &Path, variables: &[(&str, &str)], words: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut command = heldar(folder);
+    command.args(words).envs(variables.iter().copied());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that takes no input may have ended.
+    let _written = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn sign_in(server: &Server, username: &str, password: &str) -> (u16, Value) {
+    let body = json!({ "username": username, "password": password }).to_string();
+    let (status, body) = server.curl(&["--json", body.as_str()], "/api/v1/auth/login");
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+fn token(server: &Server, username: &str, password: &str) -> String {
+    let (status, body) = sign_in(server, username, password);
+    assert_eq!(status, 200, "{body}");
+    body["token"].as_str().unwrap().to_owned()
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
+}
+
+/// The token of the link that the log shows.
+fn setup_token(log: &str) -> String {
+    let link = log.split_once("/#setup=").unwrap().1;
+    link.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap().to_owned()
+}
+
+#[test]
+fn people_are_managed_beside_a_server_and_without_one() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let (status, said) = run(folder, &[ON], &["setup-link"], "");
+    assert!(status == Some(0) && said.contains("http://localhost:8000/#setup=vst_"), "{said}");
+    let link = setup_token(&said);
+
+    let server = Server::start(folder, &[ON]);
+    server.said("make the first administrator within the hour");
+    assert_eq!(setup_token(&server.log()), link, "it is the same link");
+    let set_up = |token: &str| {
+        let body =
+            json!({ "setup_token": token, "username": "root", "password": "correct horse" }).to_string();
+        server.curl(&["--json", body.as_str()], "/api/v1/auth/setup")
+    };
+    assert_eq!(set_up("vst_0").0, 401);
+    let (status, body) = set_up(&link);
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(set_up(&link).0, 409, "once");
+    let (status, said) = run(folder, &[ON], &["setup-link"], "");
+    assert!(status == Some(1) && said.contains("set-up is over"), "{said}");
+
+    // What a command changes holds at once in the server that runs.
+    let add = ["user", "add", "guard", "--role", "guard", "--display-name", "Night guard"];
+    let (status, said) = run(folder, &[ON], &add, "first password\n");
+    assert_eq!(status, Some(0), "{said}");
+    let guard = token(&server, "Guard", "first password");
+    let me = |token: &str| server.curl(&["-H", bearer(token).as_str()], "/api/v1/auth/me").0;
+    assert_eq!(me(&guard), 200);
+    let (status, said) = run(folder, &[ON], &["user", "list", "--json"], "");
+    let people: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, people.as_array().unwrap().len()), (Some(0), 2), "{said}");
+    assert_eq!(people[0]["display_name"], "Night guard");
+    assert_eq!(run(folder, &[ON], &["user", "passwd", "guard"], "second password").0, Some(0));
+    assert_eq!(me(&guard), 401, "another password ends what the first one began");
+    assert_eq!(sign_in(&server, "guard", "first password").0, 401);
+    let guard = token(&server, "guard", "second password");
+    for _ in 0..5 {
+        assert_eq!(sign_in(&server, "guard", "wrong").0, 401);
+    }
+    assert_eq!(sign_in(&server, "guard", "second password").0, 401, "locked");
+    assert_eq!(run(folder, &[ON], &["user", "unlock", "guard"], "").0, Some(0));
+    assert_eq!(sign_in(&server, "guard", "second password").0, 200);
+    assert_eq!(run(folder, &[ON], &["user", "disable", "guard"], "").0, Some(0));
+    assert_eq!((me(&guard), sign_in(&server, "guard", "second password").0), (401, 401));
+
+    for (words, input, expect) in [
+        (&["user", "unlock", "nobody"][..], "", 1),
+        (&["user", "add", "guard"], "another password", 1),
+        (&["user", "add", "x"], "short", 1),
+        (&["user", "disable", "root"], "", 1),
+        (&["user", "add", "x", "--role", "king"], "long enough", 1),
+        (&["user", "add", "x"], "", 2),
+        (&["user", "fly"], "", 2),
+        (&["setup-link", "now"], "", 2),
+    ] {
+        let (status, said) = run(folder, &[ON], words, input);
+        assert_eq!(status, Some(expect), "{words:?} {said}");
+        assert!(!input.is_empty() || !said.is_empty());
+        assert!(input.is_empty() || !said.contains(input), "{words:?} repeats the password: {said}");
+    }
+    let root = bearer(&token(&server, "root", "correct horse"));
+    let (_, audit) = server.curl(&["-H", root.as_str()], "/api/v1/audit?action=create_user");
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    assert_eq!((&audit[0]["actor"], &audit[0]["after"]["role"]), (&json!("system"), &json!("guard")));
+    server.stop();
+
+    // The same without a server.
+    let (status, said) = run(folder, &[ON], &["user", "add", "late", "--role", "viewer"], "third password\n");
+    assert_eq!(status, Some(0), "{said}");
+    let server = Server::start(folder, &[ON]);
+    assert_eq!(sign_in(&server, "late", "third password").0, 200);
+    assert!(!server.log().contains("make the first administrator"));
+    server.stop();
+}
+
+#[test]
+fn the_configuration_may_name_the_first_administrator() {
+    let scratch = tempfile::tempdir().unwrap();
+    let named = [
+        ON,
+        ("HELDAR_BOOTSTRAP_ADMIN_USER", " chief "),
+        ("HELDAR_BOOTSTRAP_ADMIN_PASSWORD", "from the environment"),
+    ];
+    for _ in 0..2 {
+        let server = Server::start(scratch.path(), &named);
+        let (status, body) = sign_in(&server, "CHIEF", "from the environment");
+        assert_eq!((status, &body["user"]["display_name"]), (200, &json!("chief")), "{body}");
+        assert!(!server.log().contains("from the environment") && !server.log().contains("#setup="));
+        server.stop();
+    }
+    for (variables, wrong) in [
+        (&named[..2], "HELDAR_BOOTSTRAP_ADMIN_USER"),
+        (
+            &[ON, ("HELDAR_BOOTSTRAP_ADMIN_PASSWORD", "from the environment")][..],
+            "HELDAR_BOOTSTRAP_ADMIN_PASSWORD",
+        ),
+        (&[ON, named[1], ("HELDAR_BOOTSTRAP_ADMIN_PASSWORD", "1234567")], "HELDAR_BOOTSTRAP_ADMIN_PASSWORD"),
+    ] {
+        let (status, said) = run(scratch.path(), variables, &["serve", "--api-port", "0"], "");
+        assert!(status == Some(2) && said.contains(wrong) && !said.contains("1234567"), "{said}");
+    }
+}
+
+#[test]
+fn secrets_are_sealed_anew_with_another_key() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let camera = json!({ "id": "gate", "name": "Gate", "main_stream_url": "rtsp://u:planted@127.0.0.2:9/x" });
+    let camera = camera.to_string();
+    let state = |server: &Server| server.get("/api/v1/cameras/gate")["main_url_masked"].clone();
+    let masked = json!("rtsp://***@127.0.0.2:9/x");
+
+    // First in clear, then sealed with the key of the next start.
+    let server = Server::start(folder, &[]);
+    assert_eq!(server.curl(&["--json", camera.as_str()], "/api/v1/cameras").0, 201);
+    server.stop();
+    assert!(holds(folder, "planted"));
+    let server = Server::start(folder, &[("HELDAR_SECRET_KEY", KEY_A)]);
+    assert_eq!(state(&server), masked);
+    server.stop();
+
+    let both = [("HELDAR_SECRET_KEY", KEY_B), ("HELDAR_SECRET_KEY_OLD", KEY_A)];
+    let server = Server::start(folder, &both);
+    let (status, said) = run(folder, &both, &["rekey-secrets"], "");
+    assert!(status == Some(0) && said.contains("secrets are sealed with key"), "{said}");
+    let again = run(folder, &both, &["rekey-secrets", "--json"], "");
+    let again: Value = serde_json::from_str(&again.1).unwrap();
+    // The address of the camera and the key of live tokens.
+    assert_eq!(again["values"], 2);
+    let audit = server.get("/api/v1/audit?action=rekey_secrets");
+    assert_eq!((audit.as_array().unwrap().len(), &audit[0]["detail"]), (2, &again));
+    server.stop();
+    let server = Server::start(folder, &both[..1]);
+    assert_eq!(state(&server), masked);
+    server.stop();
+    let (status, said) = run(folder, &[("HELDAR_SECRET_KEY", KEY_A)], &["serve", "--api-port", "0"], "");
+    assert!(status == Some(2) && said.contains("HELDAR_SECRET_KEY"), "{said}");
+    let (status, said) = run(folder, &[("HELDAR_SECRET_KEY_OLD", KEY_B)], &["rekey-secrets"], "");
+    assert!(status == Some(1) && said.contains("HELDAR_SECRET_KEY is not set"), "{said}");
+}
+
+/// Whether a file of the data folder holds a text.
+fn holds(folder: &Path, text: &str) -> bool {
+    let files = fs::read_dir(folder.join("data")).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    assert!(files.iter().any(|path| path.ends_with("heldar.db")));
+    files.iter().any(|path| {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[test]
+fn no_credential_leaves_the_server() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let variables = [ON, ("HELDAR_SECRET_KEY", KEY_A), ("HELDAR_LOG", "trace")];
+    let server = Server::start(folder, &variables);
+    let link = setup_token(&server.log());
+    let body =
+        json!({ "setup_token": link, "username": "root", "password": "planted-password-1" }).to_string();
+    assert_eq!(server.curl(&["--json", body.as_str()], "/api/v1/auth/setup").0, 200);
+    let session = token(&server, "root", "planted-password-1");
+    let authorized = bearer(&session);
+    let post = |path: &str, body: Value| {
+        let body = body.to_string();
+        let (status, answer) = server.curl(&["-H", authorized.as_str(), "--json", body.as_str()], path);
+        assert!((200..300).contains(&status), "{path} {status} {answer}");
+        serde_json::from_str::<Value>(&answer).unwrap_or_default()
+    };
+    post("/api/v1/users", json!({ "username": "guard", "password": "planted-password-2", "role": "guard" }));
+    let key = post("/api/v1/api-keys", json!({ "name": "worker" }));
+    let rotated = post(&format!("/api/v1/api-keys/{}/rotate", key["id"].as_str().unwrap()), json!({}));
+    post(
+        "/api/v1/cameras",
+        json!({
+            "id": "gate", "name": "Gate", "username": "viewer", "password": "planted-password-3",
+            "main_stream_url": "rtsp://cam:planted-password-4@127.0.0.2:9/x?secret=1",
+            "sub_stream_url": "rtsp://127.0.0.2:9/y",
+        }),
+    );
+    let live = post("/api/v1/cameras/gate/liveview", json!({}));
+    post("/api/v1/cameras/gate/test", json!({}));
+    // Wrong ones are no less secret: somebody mistypes the right one.
+    assert_eq!(sign_in(&server, "root", "planted-password-5").0, 401);
+    assert_eq!(sign_in(&server, "planted-password-6", "x").0, 401);
+    for header in
+        ["Authorization: Bearer vos_planted7", "X-API-Key: vok_planted8", "Cookie: heldar_session=planted9"]
+    {
+        assert_eq!(server.curl(&["-H", header], "/api/v1/auth/me").0, 401);
+    }
+    assert_eq!(server.curl(&[], "/live/hls/cam_gate/index.m3u8?token=planted10").0, 401);
+    let ws = live["ws_url"].as_str().unwrap();
+    server.curl(&["-H", authorized.as_str()], &ws[ws.find("/live/").unwrap()..]);
+
+    let mut outputs: Vec<(String, String)> = Vec::new();
+    for path in [
+        "/api/v1/audit?limit=1000",
+        "/api/v1/audit/export",
+        "/api/v1/events?limit=1000",
+        "/api/v1/system",
+        "/api/v1/system/config",
+        "/api/v1/system/logs?level=debug&limit=2000",
+        "/api/v1/cameras",
+        "/api/v1/cameras/gate",
+        "/api/v1/health/cameras",
+        "/api/v1/users",
+        "/api/v1/api-keys",
+        "/api/v1/auth/me",
+        "/api/v1/auth/sessions",
+        "/api/v1/live/sessions",
+        "/api/v1/openapi.json",
+        "/metrics",
+    ] {
+        let (status, body) = server.curl(&["-H", authorized.as_str()], path);
+        assert_eq!(status, 200, "{path} {body}");
+        outputs.push((path.to_owned(), body));
+    }
+    let cmdline = fs::read(format!("/proc/{}/cmdline", server.id())).unwrap();
+    outputs.push(("arguments".to_owned(), String::from_utf8_lossy(&cmdline).into_owned()));
+    for words in [&["doctor", "--json"][..], &["user", "list", "--json"], &["fsck", "--json"]] {
+        outputs.push((words.join(" "), run(folder, &variables, words, "").1));
+    }
+    let log = server.log();
+    server.stop();
+    // The one-time link is meant to be read there, and is used up.
+    outputs.push(("log".to_owned(), log.replace(&link, "")));
+    let mut planted: Vec<String> = (1..=6).map(|n| format!("planted-password-{n}")).collect();
+    planted.extend((7..=10).map(|n| format!("planted{n}")));
+    planted.extend([session, KEY_A.to_owned()]);
+    for (value, field) in [(&key, "key"), (&rotated, "key"), (&live, "token")] {
+        planted.push(value[field].as_str().unwrap().to_owned());
+    }
+    for secret in &planted {
+        for (place, text) in &outputs {
+            let around = text.find(secret.as_str()).map(|at| {
+                let from = at.saturating_sub(200);
+                text.get(from..at).unwrap_or_default().to_owned()
+            });
+            assert_eq!(around, None, "{secret} in {place}");
+        }
+        assert!(!holds(folder, secret), "{secret} in the data folder");
+    }
+}
