@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo player media test soak fuzz bench endure check deny setup clean
+.PHONY: help demo player media test soak fuzz bench endure check deny sbom setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -64,6 +64,9 @@ check: ## only the quick part of that: house rules, formatting, compiler warning
 deny: ## licences, sources and known advisories of all dependencies (asks the network)
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- deny
+
+sbom: ## list every package that the binary is made of (CycloneDX), in target/sbom
+	@scripts/sbom.sh
 
 setup: ## install what building, running and testing need
 	@scripts/setup.sh test
