@@ -5,7 +5,6 @@
 
 mod background;
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use heldar_base::{
 use heldar_config::{DatabaseTarget, Settings};
 use heldar_disk::{Disk, SegmentWriter, Tag, WriterConfig};
 use heldar_http::{Lifecycle, Phase};
-use heldar_ingest::{AddressGuard, SessionError, Source, SystemClock, TransportPolicy};
+use heldar_ingest::{SessionError, Source, SystemClock, TransportPolicy};
 use heldar_live::Cut;
 use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
 use heldar_store::op::{DeleteSetting, PutSetting};
@@ -31,6 +30,7 @@ use tokio::task::JoinHandle;
 use crate::accounts::{AccountError, Accounts};
 use crate::address::{self, VendorTemplates, Whereabouts};
 use crate::clips::ClipFolder;
+use crate::egress::CameraGuard;
 use crate::engine::indexer::{Indexer, StreamNumbers};
 use crate::engine::ingest::Ingest;
 use crate::engine::journal::{Entry, Journal};
@@ -168,42 +168,6 @@ pub struct Kernel {
     tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Policy CAMERA of the egress guard: private addresses are allowed, those that no camera has are not.
-#[derive(Debug)]
-pub struct CameraGuard {
-    deny: Vec<heldar_config::Cidr>,
-    /// Port of the API's own listener, which no camera listens on.
-    own_port: u16,
-    /// That of our RTSP listener, once it listens: a camera there would be our own restream.
-    own_rtsp_port: std::sync::OnceLock<u16>,
-}
-
-impl CameraGuard {
-    /// We serve RTSP at this port.
-    pub(crate) fn is_ours(&self, rtsp_port: u16) {
-        self.own_rtsp_port.get_or_init(|| rtsp_port);
-    }
-}
-
-/// Whether an address is one of this machine: only then can a socket be bound to it.
-fn is_local(address: IpAddr) -> bool {
-    address.is_loopback() || std::net::UdpSocket::bind((address, 0)).is_ok()
-}
-
-impl AddressGuard for CameraGuard {
-    fn allows(&self, at: SocketAddr) -> bool {
-        let address = at.ip().to_canonical();
-        let forbidden = match address {
-            IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast(),
-            // fe80::/10 is link-local.
-            IpAddr::V6(v6) => v6.is_unspecified() || (v6.segments()[0] & 0xffc0) == 0xfe80,
-        };
-        let is_own_port = at.port() == self.own_port || self.own_rtsp_port.get() == Some(&at.port());
-        let is_own = is_own_port && is_local(address);
-        !forbidden && !is_own && !heldar_config::contains(&self.deny, address)
-    }
-}
-
 impl Kernel {
     /// Opens everything, recovers, and starts every camera.
     ///
@@ -266,11 +230,7 @@ impl Kernel {
             writer: writer.clone(),
             settings: RetentionConfig::from(&settings),
         };
-        let guard = Arc::new(CameraGuard {
-            deny: settings.egress.deny.clone(),
-            own_port: settings.api.port,
-            own_rtsp_port: std::sync::OnceLock::new(),
-        });
+        let guard = Arc::new(CameraGuard::new(&settings));
         let (reports, inbox) = mpsc::unbounded_channel();
         let shared = Shared {
             clock,

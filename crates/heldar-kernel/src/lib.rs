@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod address;
 pub mod api;
 pub mod clips;
+pub mod egress;
 pub mod engine;
 mod folders;
 pub mod footage;

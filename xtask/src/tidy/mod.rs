@@ -5,6 +5,7 @@
 
 mod arrows;
 mod documents;
+mod egress;
 mod manifests;
 mod purity;
 mod results;
@@ -28,6 +29,7 @@ const RULES: &[(&str, Rule)] = &[
     ("words", words::check),
     ("documents", documents::check),
     ("results", results::check),
+    ("egress", egress::check),
 ];
 
 /// `xtask tidy`: all rules over the repository that holds this crate.
