@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -185,6 +185,14 @@ pub struct OsDisk {
     linked: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
+/// Makes a folder, and those above it, that nobody but its owner and group can look into. One that is there stays as it is.
+///
+/// # Errors
+/// As the operating system says.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
+}
+
 impl OsDisk {
     /// The recordings folder at `root`; created when absent.
     ///
@@ -192,7 +200,7 @@ impl OsDisk {
     /// As the operating system says.
     pub fn new(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
-        std::fs::create_dir_all(&root)?;
+        make_folder(&root)?;
         let identity = Arc::new(Identity::unmarked(&root)?);
         Ok(OsDisk { root, identity, linked: Arc::default() })
     }
@@ -240,7 +248,7 @@ impl OsDisk {
             linked.remove(above);
         }
         drop(linked);
-        std::fs::create_dir_all(folder)
+        make_folder(folder)
     }
 
     fn full(&self, path: &str) -> io::Result<PathBuf> {

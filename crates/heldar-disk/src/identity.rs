@@ -113,7 +113,7 @@ pub(crate) fn recognise(
         let identity = Identity { root: root.to_owned(), id: Some(known.id.clone()), seen: Mutex::default() };
         return Ok((identity, Recognised::Absent));
     }
-    std::fs::create_dir_all(root)?;
+    crate::disk::make_folder(root)?;
     let id = match read_mark(root) {
         Some(id) => Some(id),
         // A disk that is full or read-only is recorded into when that is over, and marked at a later start.

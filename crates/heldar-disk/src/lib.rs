@@ -12,7 +12,9 @@ mod mux;
 mod naming;
 mod writer;
 
-pub use disk::{Disk, DiskFile, DiskSpace, Entry, FileAccess, OsDisk, boot_id, free_bytes, uptime};
+pub use disk::{
+    Disk, DiskFile, DiskSpace, Entry, FileAccess, OsDisk, boot_id, free_bytes, make_folder, uptime,
+};
 pub use examine::{Effort, Ending, Examined, Footage, Outage, examine, mend, time_of};
 pub use identity::{FolderId, FolderIdError, MARK, Recognised};
 pub use mux::{FragmentAdded, Muxer, NotTaken, NotTakenWhy, SegmentEnd, SegmentShape, SegmentStart, Tag};

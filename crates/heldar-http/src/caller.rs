@@ -131,18 +131,34 @@ pub struct Caller {
     principal: Arc<Principal>,
     by: AuthorisedBy,
     cookie: Option<HeaderValue>,
+    /// The only paths that answer it, until it has chosen a password.
+    only: Option<&'static [&'static str]>,
 }
 
 impl Caller {
     /// A principal and what it is authorised by.
     pub fn new(principal: Arc<Principal>, by: AuthorisedBy) -> Self {
-        Caller { principal, by, cookie: None }
+        Caller { principal, by, cookie: None, only: None }
     }
 
     /// Sends the browser a cookie with whatever is answered, such as one whose end has moved.
     #[must_use]
     pub fn with_cookie(self, cookie: HeaderValue) -> Self {
         Caller { cookie: Some(cookie), ..self }
+    }
+
+    /// Has to choose a new password before any path but these answers it.
+    #[must_use]
+    pub fn only(self, paths: &'static [&'static str]) -> Self {
+        Caller { only: Some(paths), ..self }
+    }
+
+    /// Checks that.
+    pub(crate) fn check_path(&self, path: &str) -> Result<(), ApiError> {
+        match self.only {
+            Some(paths) if !paths.contains(&path) => Err(ApiError::password_change_required()),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn cookie(&self) -> Option<&HeaderValue> {

@@ -68,6 +68,16 @@ impl Doc {
         self
     }
 
+    /// Takes a JSON body that may be left out.
+    #[must_use]
+    pub fn optional_body<T: ToSchema>(mut self) -> Self {
+        let schema = self.reference::<T>();
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let body = RequestBodyBuilder::new().required(Some(Required::False));
+        self.body = Some(body.content("application/json", content).build());
+        self
+    }
+
     /// Takes a body of text, such as a session description.
     #[must_use]
     pub fn text<T: TextType>(mut self) -> Self {

@@ -36,6 +36,7 @@ impl Gate {
         if let Some(cookie) = caller.cookie() {
             let _first = exchange.cookie.set(cookie.clone());
         }
+        caller.check_path(parts.uri.path())?;
         self.check_origin(&caller, &exchange.client, parts)?;
         parts.extensions.insert(caller.clone());
         Ok(caller)

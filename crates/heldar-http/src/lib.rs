@@ -36,7 +36,9 @@ pub use conditional::{ETag, Precondition, Validators, http_date, precondition, r
 pub use doc::Doc;
 pub use error::ApiError;
 pub use exchange::RequestId;
-pub use extract::{JSON_LIMIT_BYTES, Json, JsonUpTo, Limit, Patch, Path, Query, Text, TextType};
+pub use extract::{
+    JSON_LIMIT_BYTES, Json, JsonOrNothing, JsonUpTo, Limit, Patch, Path, Query, Text, TextType,
+};
 pub use headers::Hsts;
 pub use lifecycle::{Lifecycle, Phase};
 pub use page::{List, Page};

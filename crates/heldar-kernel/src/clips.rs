@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,7 +121,7 @@ impl ClipFolder {
         len: u64,
         cancel: &AtomicBool,
     ) -> Result<Exported, ExportError> {
-        let mut file = File::create(path)?;
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
         let mut hash = Sha256::new();
         let mut done = 0;
         while done < len {

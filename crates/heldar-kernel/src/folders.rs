@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use heldar_base::{Scope, WallTime};
 use heldar_config::Settings;
-use heldar_disk::{Disk, FolderId, OsDisk, Recognised};
+use heldar_disk::{Disk, FolderId, OsDisk, Recognised, make_folder};
 use heldar_store::Store;
 use heldar_store::op::PutSetting;
 
@@ -19,7 +19,7 @@ use crate::kernel::{RECORDINGS_FOLDER, StartFailure};
 /// Another process has it, or it cannot be made.
 pub(crate) fn lock_data_folder(settings: &Settings) -> Result<std::fs::File, StartFailure> {
     let folder = |source| StartFailure::Folder { what: "data", source };
-    std::fs::create_dir_all(&settings.storage.data_dir).map_err(folder)?;
+    make_folder(&settings.storage.data_dir).map_err(folder)?;
     let path = settings.storage.data_dir.join("lock");
     let file =
         std::fs::File::options().create(true).truncate(false).write(true).open(path).map_err(folder)?;
@@ -36,8 +36,8 @@ pub(crate) fn lock_data_folder(settings: &Settings) -> Result<std::fs::File, Sta
 /// One cannot be made.
 pub(crate) fn make_folders(settings: &Settings) -> Result<(), StartFailure> {
     let folder = |what| move |source| StartFailure::Folder { what, source };
-    std::fs::create_dir_all(&settings.storage.data_dir).map_err(folder("data"))?;
-    std::fs::create_dir_all(&settings.storage.clips_dir).map_err(folder("clips"))
+    make_folder(&settings.storage.data_dir).map_err(folder("data"))?;
+    make_folder(&settings.storage.clips_dir).map_err(folder("clips"))
 }
 
 /// Opens the recordings folder, and remembers which it is. One whose disk is not there is waited for: the server starts

@@ -146,20 +146,18 @@ struct Doorkeeper {
 const WARN_AGAIN: Micros = Micros::from_secs(3600);
 
 impl Doorkeeper {
-    fn by_token(&self, sent: Sent, token: &str, client: &Client, path: &str) -> Result<Caller, ApiError> {
+    fn by_token(&self, sent: Sent, token: &str, client: &Client) -> Result<Caller, ApiError> {
         let accounts = &self.kernel.accounts;
         let (resolved, prolonged) = accounts.resolve(token, client.address).map_err(|why| {
             let error = refused(why);
             if sent == Sent::Cookie { error.with_header(header::SET_COOKIE, cleared_cookie()) } else { error }
         })?;
-        if resolved.must_change_password && !BEFORE_PASSWORD.contains(&path) {
-            return Err(ApiError::password_change_required());
-        }
         if resolved.would_lose {
             self.warn(&resolved.principal);
         }
         let by = if sent == Sent::Cookie { AuthorisedBy::Cookie } else { AuthorisedBy::Token };
         let caller = Caller::new(resolved.principal, by);
+        let caller = if resolved.must_change_password { caller.only(&BEFORE_PASSWORD) } else { caller };
         Ok(match (sent, prolonged) {
             (Sent::Cookie, Some(until)) => {
                 let left = until - self.kernel.clock.wall();
@@ -196,20 +194,17 @@ impl Doorkeeper {
             Credential::Session(_) | Credential::Key(_) => {
                 let resolved = self.kernel.accounts.resolve_credential(&credential, client.address);
                 let resolved = resolved.map_err(refused)?;
-                if resolved.must_change_password {
-                    return Err(ApiError::password_change_required());
-                }
-                Ok(Some(Caller::new(resolved.principal, AuthorisedBy::Token)))
+                let caller = Caller::new(resolved.principal, AuthorisedBy::Token);
+                Ok(Some(if resolved.must_change_password { caller.only(&BEFORE_PASSWORD) } else { caller }))
             }
         }
     }
 
     fn find(&self, client: &Client, request: &Parts) -> Result<Caller, ApiError> {
-        let path = request.uri.path();
         if let Some((sent, token)) = credentials(&request.headers).into_iter().next() {
-            return self.by_token(sent, token, client, path);
+            return self.by_token(sent, token, client);
         }
-        if let Some((name, token)) = live_token(path, request.uri.query())
+        if let Some((name, token)) = live_token(request.uri.path(), request.uri.query())
             && let Some(caller) = self.by_live_token(&token, &name, client)?
         {
             return Ok(caller);

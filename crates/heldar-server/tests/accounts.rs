@@ -55,6 +55,11 @@ fn setup_token(log: &str) -> String {
 fn people_are_managed_beside_a_server_and_without_one() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path();
+    let (status, said) = run(folder, &[ON], &["user", "list"], "");
+    assert!(status == Some(1) && said.contains("there is no database at"), "{said}");
+    let (status, said) = run(folder, &[ON], &["user", "unlock", "--help"], "");
+    assert!(status == Some(0) && said.starts_with("usage:"), "{said}");
+    assert!(!folder.join("data").exists(), "asking makes nothing");
     let (status, said) = run(folder, &[ON], &["setup-link"], "");
     assert!(status == Some(0) && said.contains("http://localhost:8000/#setup=vst_"), "{said}");
     let link = setup_token(&said);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ fn make(folder: &Path, domains: &[String], now: WallTime) -> Result<(), MakeErro
 
 /// Certificate and key first: the copy is for people.
 fn write(folder: &Path, both: &str, certificate: &str) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
     for (name, text, mode) in [(FILE, both, 0o600), (COPY, certificate, 0o644)] {
         let fresh = folder.join(format!("{name}.new"));
         match fs::remove_file(&fresh) {

@@ -35,6 +35,21 @@ pub struct Json<T>(pub T);
 #[derive(Clone, Copy, Debug)]
 pub struct JsonUpTo<T, const LIMIT: usize>(pub T);
 
+/// A JSON body whose fields all have a default, so that it may be left out; otherwise as [`Json`].
+#[derive(Clone, Copy, Debug)]
+pub struct JsonOrNothing<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        if request.body().is_end_stream() {
+            return Ok(JsonOrNothing(T::default()));
+        }
+        read(request, JSON_LIMIT_BYTES).await.map(JsonOrNothing)
+    }
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 

@@ -7,7 +7,7 @@ mod query;
 mod reason;
 mod text;
 
-pub use json::{JSON_LIMIT_BYTES, Json, JsonUpTo};
+pub use json::{JSON_LIMIT_BYTES, Json, JsonOrNothing, JsonUpTo};
 pub use patch::Patch;
 pub use path::Path;
 pub(crate) use query::pairs;

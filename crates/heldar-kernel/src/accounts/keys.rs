@@ -234,7 +234,7 @@ impl Accounts {
         to_its_end(async move {
             let _turn = accounts.turn.lock().await;
             let key = accounts.stored_key(&id).await?;
-            let old = key.fields;
+            let old = key.fields.clone();
             let touches_grant = changes.capabilities.is_some()
                 || changes.scope.touches_scope()
                 || changes.expires_at.is_some()
@@ -253,6 +253,10 @@ impl Accounts {
             };
             if touches_grant {
                 accounts.check_key(fields.role.parse().ok(), &fields, changes.confirm_privileged)?;
+            }
+            if fields == old {
+                let key = ApiKey { fields, ..key };
+                return Ok(accounts.seen_key(key));
             }
             let now = accounts.clock.wall();
             let (before, after) = difference(&shown(&old), &shown(&fields), false);

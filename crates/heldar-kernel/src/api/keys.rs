@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use heldar_access::Networks;
 use heldar_base::{Capability, WallTime};
-use heldar_http::{Access, ApiError, Code, Doc, Json, Patch, Path, RouteTable};
+use heldar_http::{Access, ApiError, Code, Doc, Json, JsonOrNothing, Patch, Path, RouteTable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -74,7 +74,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
         admin(),
         rotate,
         Doc::new("rotateApiKey", "api-keys", "Give a key a new secret")
-            .body::<Rotate>()
+            .optional_body::<Rotate>()
             .json::<Rotated>(200, "The new secret, which is shown here only.")
             .fails(&[Code::NotFound]),
     );
@@ -283,7 +283,7 @@ struct PatchApiKey {
 }
 
 /// How a secret is exchanged.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 struct Rotate {
     /// Minutes for which the old one works too, moved into 0..10080.
     #[serde(default)]
@@ -392,7 +392,7 @@ async fn rotate(
     State(kernel): State<Api>,
     Path(id): Path<String>,
     Requester { author, .. }: Requester,
-    Json(body): Json<Rotate>,
+    JsonOrNothing(body): JsonOrNothing<Rotate>,
 ) -> Result<Json<Rotated>, ApiError> {
     let rotated = kernel.accounts.rotate_key(author, id, body.grace_minutes).await.map_err(refused)?;
     Ok(Json(Rotated {

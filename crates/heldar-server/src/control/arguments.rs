@@ -7,6 +7,21 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::{Order, Password};
 
+/// What `--help` says.
+pub(super) const HELP: &str = "usage:
+  heldar user add <name> [--role admin|manager|guard|viewer|integration] [--display-name <name>]
+  heldar user passwd <name>
+  heldar user list
+  heldar user unlock <name>
+  heldar user disable <name>
+  heldar setup-link
+  heldar rekey-secrets
+
+Passwords come from the terminal or from standard input, never from arguments. --json tells the result to programs.
+Settings are those of `heldar serve`: heldar.toml, HELDAR_*, or --name value. A server that runs on the same data folder
+carries the command out, and what changes holds at once.
+";
+
 /// Arguments that make no order.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Wrong {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use heldar_base::{Clock as _, Secret};
-use heldar_config::{Flags, Input, Settings, TlsMode, load};
+use heldar_config::{DatabaseTarget, Flags, Input, Settings, TlsMode, load};
 use heldar_kernel::accounts::{Accounts, NewPerson, PersonChanges};
 use heldar_kernel::kernel::{Kernel, StartFailure};
 use heldar_kernel::offline::Offline;
@@ -36,6 +36,13 @@ enum Order {
     UserDisable { username: String },
     SetupLink,
     RekeySecrets,
+}
+
+impl Order {
+    /// Whether it is of use where there is no server yet.
+    fn makes_a_store(&self) -> bool {
+        matches!(self, Order::UserAdd { .. } | Order::SetupLink)
+    }
 }
 
 /// A password on its way through the socket, which nobody but the owner of the folder can open.
@@ -81,13 +88,10 @@ fn run(
         .collect();
     let as_json = rest.iter().any(|argument| argument == "--json");
     let rest: Vec<String> = rest.into_iter().filter(|argument| argument != "--json").collect();
-    let settings = match load(&Input::from_process(flags)).settings {
-        Ok(settings) => settings,
-        Err(errors) => {
-            complain(&format!("{errors}\n"));
-            return ExitCode::from(USAGE_ERROR);
-        }
-    };
+    if rest.iter().any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
+        say(arguments::HELP);
+        return ExitCode::SUCCESS;
+    }
     let order = match read(&rest) {
         Ok(order) => order,
         Err(wrong) => {
@@ -95,6 +99,23 @@ fn run(
             return ExitCode::from(USAGE_ERROR);
         }
     };
+    let settings = match load(&Input::from_process(flags)).settings {
+        Ok(settings) => settings,
+        Err(errors) => {
+            complain(&format!("{errors}\n"));
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
+    if !order.makes_a_store()
+        && let DatabaseTarget::Sqlite(path) = &settings.database.target
+        && !path.exists()
+    {
+        let path = path.display();
+        complain(&format!(
+            "heldar {command}: there is no database at {path}; run it in the folder of the server, or set HELDAR_DATA_DIR\n"
+        ));
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
