@@ -17,6 +17,10 @@ import type { Opens, Shown, Taken, Transport, Way } from './transport.js';
 import type { LiveUrls, MediaInfo, PlayerState, StreamName, TransportName } from './types.js';
 import { WhepTransport } from './whep.js';
 
+/** Set-ups that the server holds until a camera sends: browsers make six connections to an origin, and others need some. */
+const MAX_HELD = 2;
+let held = 0;
+
 const LOOK_MS = 1000;
 /** Without a new picture on screen for so long it is said that the camera stalls. */
 const STILL_MS = 4000;
@@ -42,6 +46,20 @@ const OPENS: Record<TransportName, Opens> = {
   ws: (way) => new SocketTransport(way),
   hls: (way) => (isNative(way.video, mediaSource() !== undefined) ? new NativeHlsTransport(way) : new HlsTransport(way)),
 };
+
+const describe = ({ codec = '', width = 0, height = 0 }: LiveUrls) => `${codec} ${width}x${height}`;
+
+/** Counts a held set-up until the result is called or the signal is aborted. */
+function hold(signal: AbortSignal): () => void {
+  let isHeld = true;
+  held += 1;
+  const letGo = () => {
+    if (isHeld) held -= 1;
+    isHeld = false;
+  };
+  signal.addEventListener('abort', letGo);
+  return letGo;
+}
 
 export class LiveView {
   #api: Api;
@@ -141,7 +159,7 @@ export class LiveView {
         void this.#ask(this.#job.signal);
         break;
       case 'open':
-        this.#open(action.transport, action.patience, this.#job.signal);
+        this.#open(action, this.#job.signal);
         break;
       case 'wait':
         this.#timer = setTimeout(() => this.#handle({ type: 'due' }), action.ms);
@@ -159,12 +177,14 @@ export class LiveView {
       return;
     }
     if (signal.aborted) return;
-    const { ready, codec = '', width = 0, height = 0, not_for_webrtc: unfit } = this.#urls;
-    this.#handle({ type: 'urls', ready, description: `${codec} ${width}x${height}`, unfit: unfit ? ['whep'] : [] });
+    const { ready, not_for_webrtc: unfit } = this.#urls;
+    const mayWait = held < MAX_HELD;
+    this.#handle({ type: 'urls', ready, description: describe(this.#urls), unfit: unfit ? ['whep'] : [], mayWait });
   }
 
-  #open(name: TransportName, patience: number, signal: AbortSignal): void {
+  #open({ transport: name, patience, early }: Action & { do: 'open' }, signal: AbortSignal): void {
     const video = this.#screen.back();
+    const letGo = early ? hold(signal) : () => undefined;
     this.#timer = setTimeout(() => this.#handle({ type: 'late' }), patience);
     const mine = (act: () => void) => () => signal.aborted || act();
     const hooks: Way['hooks'] = {
@@ -183,9 +203,21 @@ export class LiveView {
     const transport = this.#transport;
     void play(video);
     firstPicture(video, signal).then(
-      () => signal.aborted || this.#opened(transport, video),
+      () => {
+        letGo();
+        if (signal.aborted) return;
+        this.#opened(transport, video);
+        if (early) void this.#describe(signal);
+      },
       () => undefined,
     );
+  }
+
+  /** What a way carries that was opened before anybody knew. */
+  async #describe(signal: AbortSignal): Promise<void> {
+    const { camera, stream } = this.#options;
+    const urls = await this.#api.liveUrls(camera, stream, signal).catch(() => null);
+    if (urls && !signal.aborted) this.#handle({ type: 'described', description: describe(urls) });
   }
 
   #opened(transport: Transport, video: HTMLVideoElement): void {

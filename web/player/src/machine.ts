@@ -10,8 +10,10 @@ import type { PlayerState, TransportName } from './types.js';
 
 export type Event =
   | { type: 'start' }
-  /** The answer to `ask`. */
-  | { type: 'urls'; ready: boolean; description: string; unfit?: readonly TransportName[] }
+  /** The answer to `ask`. `mayWait`: a way may be opened before the camera sends, and be held until then. */
+  | { type: 'urls'; ready: boolean; description: string; unfit?: readonly TransportName[]; mayWait?: boolean }
+  /** What a way carries that was opened before the camera sent. */
+  | { type: 'described'; description: string }
   | { type: 'refused'; failure: Failure }
   /** The first picture of a transport is there. */
   | { type: 'opened' }
@@ -26,7 +28,8 @@ export type Event =
 
 export type Action =
   | { do: 'ask' }
-  | { do: 'open'; transport: TransportName; patience: number }
+  /** `early`: the camera does not send yet. */
+  | { do: 'open'; transport: TransportName; patience: number; early?: true }
   | { do: 'wait'; ms: number }
   | { do: 'rest' }
   | { do: 'keep' };
@@ -38,6 +41,8 @@ const FIRST_CAMERA_WAIT = 100;
 const FIRST_GROUP = 2500;
 const CAMERA_WAIT = 300;
 const LONGEST_CAMERA_WAIT = 3000;
+/** Ways whose set-up the server answers when the first picture is there. */
+const HELD: readonly TransportName[] = ['whep', 'ws'];
 /** A camera that takes longer is said to be away. */
 const CAMERA_PATIENCE = 5000;
 /** Who has watched for so long has not just come back from a failure. */
@@ -64,6 +69,8 @@ export class LiveMachine {
   /** Since when there has been no camera. */
   #absentSince = NaN;
   #description = '';
+  /** The way was opened before the camera sent: that it brings nothing is the camera's doing. */
+  #isEarly = false;
   /** Ways that do not carry these pictures: the last to be tried, for the server may have others. */
   #unfit: readonly TransportName[] = [];
   /** The server took leave without a reason, of pictures of this description. */
@@ -86,11 +93,16 @@ export class LiveMachine {
         return this.#ask();
       case 'urls':
         this.#unfit = event.unfit ?? [];
-        return this.#urls(event.ready, event.description, now);
+        return this.#urls(event, now);
+      case 'described':
+        this.#description = event.description;
+        return KEEP;
       case 'refused':
         this.#dismissed = null;
         return this.#over(event.failure);
       case 'opened':
+        this.#isEarly = false;
+        this.#absentSince = NaN;
         this.#openedAt = now;
         this.#proven = this.transport;
         this.#failed.clear();
@@ -103,6 +115,7 @@ export class LiveMachine {
         if (this.state === 'stalled') this.#become('playing');
         return KEEP;
       case 'late':
+        if (this.#isEarly) return this.#await(now);
         return this.#next(new Failure('unusable', NO_PICTURE));
       case 'failed':
         return this.#lost(event.failure, now);
@@ -111,22 +124,34 @@ export class LiveMachine {
 
   #ask(): Action {
     this.transport = null;
+    this.#isEarly = false;
     this.#openedAt = NaN;
     if (this.state !== 'offline' && this.state !== 'connecting') this.#become('connecting');
     return { do: 'ask' };
   }
 
-  #urls(ready: boolean, description: string, now: number): Action {
+  #urls({ ready, description, mayWait }: { ready: boolean; description: string; mayWait?: boolean }, now: number): Action {
     const dismissed = this.#dismissed;
     this.#dismissed = null;
     if (ready && dismissed === description) return this.#end('The server ended this live view.');
-    if (!ready) return this.#await(now);
+    if (!ready) return this.#early(mayWait === true, now) ?? this.#await(now);
     this.#absentSince = NaN;
     this.#description = description;
     return this.#open();
   }
 
+  /** A stream that is not running takes a moment to its first picture: what a way has to set up is done meanwhile, once. */
+  #early(mayWait: boolean, now: number): Action | null {
+    const [transport] = this.#ways();
+    if (!mayWait || !transport || !HELD.includes(transport) || !Number.isNaN(this.#absentSince)) return null;
+    this.#absentSince = now;
+    this.#isEarly = true;
+    this.transport = transport;
+    return { do: 'open', transport, patience: FIRST_GROUP + PATIENCE[transport], early: true };
+  }
+
   #await(now: number): Action {
+    this.#isEarly = false;
     if (Number.isNaN(this.#absentSince)) this.#absentSince = now;
     const waited = now - this.#absentSince;
     if (waited > CAMERA_PATIENCE) this.#become('offline', SILENT);
@@ -136,12 +161,18 @@ export class LiveMachine {
 
   /** The next way of this round. */
   #open(): Action {
-    const left = this.#order.filter((each) => !this.#failed.has(each));
-    const fit = left.filter((each) => !this.#unfit.includes(each));
-    const transport = this.#proven && fit.includes(this.#proven) ? this.#proven : (fit[0] ?? left[0]);
+    this.#isEarly = false;
+    const [transport] = this.#ways();
     if (!transport) return this.#roundOver();
     this.transport = transport;
     return { do: 'open', transport, patience: PATIENCE[transport] };
+  }
+
+  /** Those that are left in this round, the best first. */
+  #ways(): readonly TransportName[] {
+    const left = this.#order.filter((each) => !this.#failed.has(each));
+    const rank = (each: TransportName) => (this.#unfit.includes(each) ? 2 : each === this.#proven ? 0 : 1);
+    return left.sort((a, b) => rank(a) - rank(b));
   }
 
   #next(failure: Failure): Action {
@@ -160,6 +191,7 @@ export class LiveMachine {
 
   #lost(failure: Failure, now: number): Action {
     const played = now - this.#openedAt;
+    if (this.#isEarly && failure.kind !== 'ended') return this.#lostEarly(failure, now);
     if (failure.kind === 'ended' || failure.kind === 'unavailable') return this.#over(failure);
     if (Number.isNaN(played)) return this.#next(failure);
     if (played > SETTLED) this.#backoff.reset();
@@ -171,6 +203,15 @@ export class LiveMachine {
     // What was shown until now and is not any more is shown another way, perhaps.
     if (failure.kind === 'unplayable') return this.#next(failure);
     return this.#wait(failure.message, 'connecting');
+  }
+
+  /** The camera sends by now, and not what this way carries; or nothing is known of it yet. */
+  #lostEarly(failure: Failure, now: number): Action {
+    if (failure.kind === 'unplayable' && this.transport) {
+      this.#failed.set(this.transport, failure);
+      return this.#ask();
+    }
+    return this.#await(now);
   }
 
   #over(failure: Failure): Action {

@@ -121,3 +121,43 @@ test('waits grow while it fails and are short again after it has played', () => 
   again(3000);
   assert.deepEqual(made.handle(failed('lost'), 20_000), { do: 'wait', ms: 500 });
 });
+
+test('a way is opened before the camera sends, once, and nothing is blamed on it', () => {
+  const absent = { ...urls, ready: false, description: ' 0x0', mayWait: true } as const;
+  const early = { do: 'open', transport: 'whep', patience: 5500, early: true };
+  const made = machine();
+  assert.deepEqual(made.handle(absent, 0), early);
+  assert.equal(made.state, 'connecting');
+  assert.deepEqual(made.handle({ type: 'late' }, 5500), { do: 'wait', ms: 1375 });
+  assert.deepEqual([made.state, made.transport], ['offline', null]);
+  made.handle({ type: 'due' }, 6000);
+  assert.equal(made.handle(absent, 6100).do, 'wait', 'not again');
+  made.handle({ type: 'due' }, 7000);
+  assert.deepEqual(made.handle(urls, 7100), { do: 'open', transport: 'whep', patience: 3000 }, 'it was not its fault');
+
+  const refused = machine();
+  refused.handle(absent, 0);
+  assert.deepEqual(refused.handle(failed('unavailable', 'busy'), 900), { do: 'wait', ms: 100 });
+
+  // What the camera sends turns out not to be for this way.
+  const unfit = machine();
+  unfit.handle(absent, 0);
+  assert.deepEqual(unfit.handle(failed('unplayable', 'B-frames', 'codec_not_playable'), 900), { do: 'ask' });
+  assert.deepEqual(unfit.handle(urls, 950), { do: 'open', transport: 'ws', patience: 6000 });
+
+  // Not where others are held already, nor over a way that nobody holds.
+  assert.equal(machine().handle({ ...absent, mayWait: false }, 0).do, 'wait');
+  assert.equal(machine(['hls']).handle(absent, 0).do, 'wait');
+});
+
+test('what was opened early and is ended by the server stays ended', () => {
+  const made = machine();
+  made.handle({ ...urls, ready: false, description: ' 0x0', mayWait: true }, 0);
+  made.handle({ type: 'opened' }, 900);
+  assert.equal(made.state, 'playing');
+  assert.deepEqual(made.handle({ type: 'described', description: urls.description }, 1000), { do: 'keep' });
+  made.handle(failed('lost', 'The server ended this live view.', 'closed_by_server'), 9000);
+  made.handle({ type: 'due' }, 9700);
+  assert.deepEqual(made.handle(urls, 9750), { do: 'rest' });
+  assert.equal(made.state, 'ended');
+});
