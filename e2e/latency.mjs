@@ -21,6 +21,8 @@ const { values } = parseArgs({
 });
 const [runs, seconds, recorded] = [values.runs, values.seconds, values.recorded].map(Number);
 const TRANSPORTS = values.transports.split(',');
+/** Length of a group of pictures of the test cameras. */
+const GROUP_MS = 2000;
 
 const folder = scratch();
 const [port, http] = [await freePort(), await freePort()];
@@ -48,7 +50,7 @@ async function run() {
   for (const transport of TRANSPORTS) {
     const [warm, cold] = [[], []];
     for (let at = 0; at < runs; at += 1) warm.push(await begin('warm', transport, true));
-    for (let at = 0; at < Math.min(runs, 5); at += 1) cold.push(await begin('cold', transport, false));
+    for (let at = 0; at < Math.min(runs, 10); at += 1) cold.push(await begin('cold', transport, false));
     const figures = {
       first_ms: summary(warm.map(({ first }) => first)),
       present_ms: summary(warm.map(({ present }) => present)),
@@ -99,7 +101,8 @@ async function open(camera, transport) {
 /** Milliseconds from the call until the player shows its first picture, and until it shows one of the present. */
 async function begin(camera, transport, isWarm) {
   const page = await open(camera, transport);
-  await page.waitForTimeout(500);
+  // A stream that is not running begins somewhere in a group of pictures, each time elsewhere.
+  await page.waitForTimeout(isWarm ? 500 : 500 + Math.random() * GROUP_MS);
   const began = await page.evaluate(() => {
     const now = performance.timeOrigin + performance.now();
     void window.player.play();

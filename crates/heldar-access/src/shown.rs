@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use heldar_base::{Credential, WallTime};
+use heldar_base::{Credential, KeySecret, WallTime};
 
 /// The values of a cookie of this name in a `Cookie` header; empty ones are none.
 pub fn cookies<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -28,9 +28,9 @@ const KEY: &str = "k";
 /// What a live token says before its signature: when it expires, in whole seconds, and for whom it stands.
 pub fn live_token(expires: WallTime, credential: &Credential) -> String {
     let (kind, subject) = match credential {
-        Credential::Nothing => (SYSTEM, NOBODY),
-        Credential::Session(id) => (SESSION, id.as_str()),
-        Credential::Key(id) => (KEY, id.as_str()),
+        Credential::Nothing => (SYSTEM, NOBODY.to_owned()),
+        Credential::Session(id) => (SESSION, id.clone()),
+        Credential::Key(KeySecret { key, generation }) => (KEY, format!("{key}.{generation}")),
     };
     format!("{VERSION}.{}.{kind}.{}", expires.0.div_euclid(1_000_000), URL_SAFE_NO_PAD.encode(subject))
 }
@@ -47,7 +47,10 @@ pub fn read_live_token(said: &str) -> Option<(WallTime, Credential)> {
     let credential = match kind {
         SYSTEM if subject == NOBODY => Credential::Nothing,
         SESSION => Credential::Session(subject),
-        KEY => Credential::Key(subject),
+        KEY => {
+            let (key, generation) = subject.rsplit_once('.')?;
+            Credential::Key(KeySecret { key: key.to_owned(), generation: generation.to_owned() })
+        }
         _ => return None,
     };
     Some((expires, credential))
@@ -86,7 +89,7 @@ mod tests {
             let credential = match kind {
                 0 => Credential::Nothing,
                 1 => Credential::Session(id),
-                _ => Credential::Key(id),
+                _ => Credential::Key(KeySecret { key: id, generation: "00ff".to_owned() }),
             };
             let expires = WallTime(seconds * 1_000_000);
             prop_assert_eq!(read_live_token(&live_token(expires, &credential)), Some((expires, credential)));

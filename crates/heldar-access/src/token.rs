@@ -87,6 +87,11 @@ impl TokenHash {
         hex(&self.0)
     }
 
+    /// Enough of it to tell the secrets of one key apart.
+    pub fn generation(self) -> String {
+        hex(&self.0[..8])
+    }
+
     /// What a token claims to be: a key by its prefix, else a session.
     pub fn kind_of(token: &str) -> TokenKind {
         if token.starts_with(TokenKind::Key.prefix()) { TokenKind::Key } else { TokenKind::Session }

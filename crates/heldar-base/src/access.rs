@@ -147,8 +147,17 @@ pub enum Credential {
     Nothing,
     /// A sign-in.
     Session(String),
-    /// A key.
-    Key(String),
+    /// A secret of a key.
+    Key(KeySecret),
+}
+
+/// One of the secrets that a key has had, named without showing it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeySecret {
+    /// Id of the key.
+    pub key: String,
+    /// Which of its secrets: the first digits of its hash.
+    pub generation: String,
 }
 
 impl Credential {
@@ -156,7 +165,8 @@ impl Credential {
     pub fn id(&self) -> Option<&str> {
         match self {
             Credential::Nothing => None,
-            Credential::Session(id) | Credential::Key(id) => Some(id),
+            Credential::Session(id) => Some(id),
+            Credential::Key(secret) => Some(&secret.key),
         }
     }
 }

@@ -11,7 +11,7 @@ mod reason;
 mod secret;
 mod time;
 
-pub use access::{Capability, Credential, OutOfScope, Principal, PrincipalKind, Role, Scope};
+pub use access::{Capability, Credential, KeySecret, OutOfScope, Principal, PrincipalKind, Role, Scope};
 pub use cidr::{Cidr, CidrError, contains};
 pub use clock::{Clock, SimClock};
 pub use id::{CameraId, IdError, PublicId, SegmentId, SiteId, StreamId, StreamKind, slugify};

@@ -89,8 +89,21 @@ pub struct Right {
     pub principal: Arc<Principal>,
     /// May do what; `None`: only be who it is.
     pub capability: Option<Capability>,
-    /// On which camera, where the route names one.
-    pub camera: Option<CameraId>,
+    /// Where.
+    pub reach: Reach,
+    /// From where it is used.
+    pub address: IpAddr,
+}
+
+/// What a right that an answer stands on must go on to cover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// No camera.
+    Nothing,
+    /// The camera that the route names.
+    Camera(CameraId),
+    /// The very scope under which the answer was made: it speaks of several cameras, or of one that only the store knows.
+    Scope(Scope),
 }
 
 /// A request that was refused with 401 or 403.

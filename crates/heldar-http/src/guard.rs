@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use crate::access::{self, Access, Need, ScopeRule};
 use crate::app::AppConfig;
-use crate::caller::{AuthorisedBy, Caller, Camera, Client, Edge, Resolver, Right};
+use crate::caller::{AuthorisedBy, Caller, Camera, Client, Edge, Reach, Resolver, Right};
 use crate::exchange::Exchange;
 use crate::{ApiError, Code};
 
@@ -93,7 +93,12 @@ impl Rule {
             let _first = exchange.right.set(Right {
                 principal: Arc::clone(caller.principal()),
                 capability: self.access.need.capability(),
-                camera: camera.clone(),
+                reach: match (&camera, self.access.scope) {
+                    (Some(camera), _) => Reach::Camera(camera.clone()),
+                    (None, ScopeRule::None) => Reach::Nothing,
+                    (None, _) => Reach::Scope(caller.scope().clone()),
+                },
+                address: exchange.client.address,
             });
             if let Some(camera) = camera {
                 parts.extensions.insert(Camera(camera));

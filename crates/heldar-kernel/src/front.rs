@@ -285,8 +285,7 @@ impl Resolver for Doorkeeper {
     fn ended(&self, right: Right) -> BoxFuture<'static, ()> {
         let accounts = self.kernel.accounts.clone();
         Box::pin(async move {
-            let credential = right.principal.credential.clone();
-            accounts.ended(credential, right.capability, right.camera).await;
+            accounts.ended(right).await;
         })
     }
 }

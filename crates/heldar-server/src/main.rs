@@ -52,7 +52,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "user",
-        about: "add, passwd, list, unlock, disable people, also beside a running server",
+        about: "add, passwd, list, unlock, disable, enable people, also beside a running server",
         run: control::user,
     },
     Command {

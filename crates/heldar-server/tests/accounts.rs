@@ -60,6 +60,8 @@ fn people_are_managed_beside_a_server_and_without_one() {
     let (status, said) = run(folder, &[ON], &["user", "unlock", "--help"], "");
     assert!(status == Some(0) && said.starts_with("usage:"), "{said}");
     assert!(!folder.join("data").exists(), "asking makes nothing");
+    let (status, said) = run(folder, &[ON], &["user", "add", "first"], "long enough");
+    assert!(status == Some(1) && said.contains("--role admin"), "{said}");
     let (status, said) = run(folder, &[ON], &["setup-link"], "");
     assert!(status == Some(0) && said.contains("http://localhost:8000/#setup=vst_"), "{said}");
     let link = setup_token(&said);
@@ -102,6 +104,8 @@ fn people_are_managed_beside_a_server_and_without_one() {
     assert_eq!(sign_in(&server, "guard", "second password").0, 200);
     assert_eq!(run(folder, &[ON], &["user", "disable", "guard"], "").0, Some(0));
     assert_eq!((me(&guard), sign_in(&server, "guard", "second password").0), (401, 401));
+    assert_eq!(run(folder, &[ON], &["user", "enable", "guard"], "").0, Some(0));
+    assert_eq!(sign_in(&server, "guard", "second password").0, 200);
 
     for (words, input, expect) in [
         (&["user", "unlock", "nobody"][..], "", 1),
@@ -216,6 +220,7 @@ fn no_credential_leaves_the_server() {
     let folder = scratch.path();
     let variables = [ON, ("HELDAR_SECRET_KEY", KEY_A), ("HELDAR_LOG", "trace")];
     let server = Server::start(folder, &variables);
+    server.said("make the first administrator");
     let link = setup_token(&server.log());
     let body =
         json!({ "setup_token": link, "username": "root", "password": "planted-password-1" }).to_string();

@@ -187,9 +187,9 @@ function setupView() {
     check: ({ username, password, again }) =>
       username.trim() ? wrongPassword('password', password, again) : { field: 'username', text: 'Choose a username.' },
     async send({ username, password, display_name: name }) {
-      const given = { setup_token: setupToken, username: username.trim(), password };
+      const given = { setup_token: setupToken, username: username.trim(), password, cookie_only: true };
       if (name.trim()) given.display_name = name.trim();
-      // The answer holds a token, which is left alone: the cookie came with it.
+      // The cookie comes with the answer.
       await post('/api/v1/auth/setup', given, { expectsRefusal: true });
       await checkAnew();
     },

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heldar_base::{Capability, Cidr, Credential, Micros, Principal, PrincipalKind, Role, Secret, WallTime};
+use heldar_base::{
+    Capability, Cidr, Credential, KeySecret, Micros, Principal, PrincipalKind, Role, Secret, WallTime,
+};
 
 use crate::{Grant, KeyGrant, ScopeSpec, SiteCameras, TokenHash, TokenKind};
 
@@ -30,7 +32,10 @@ impl Networks {
 
     /// As it is shown.
     pub fn texts(&self) -> Vec<String> {
-        self.0.iter().flatten().map(ToString::to_string).collect()
+        match &self.0 {
+            Some(list) => list.iter().map(ToString::to_string).collect(),
+            None => vec!["<unparseable>".to_owned()],
+        }
     }
 }
 
@@ -403,8 +408,9 @@ impl Directory {
             TokenKind::Key => {
                 let id = self.key_hashes.get(&hash)?;
                 let (key, _) = self.keys.get(id)?;
-                let is_old = key.old.is_some_and(|(old, until)| old == hash && until <= now);
-                (!is_old).then(|| Credential::Key(id.clone()))
+                let is_over = key.old.is_some_and(|(old, until)| old == hash && until <= now);
+                let secret = || KeySecret { key: id.clone(), generation: hash.generation() };
+                (!is_over).then(|| Credential::Key(secret()))
             }
         }
     }
@@ -417,7 +423,7 @@ impl Directory {
         match credential {
             Credential::Nothing => Err(Refused::Invalid),
             Credential::Session(id) => self.resolve_session(credential, id, now),
-            Credential::Key(id) => self.resolve_key(credential, id, now),
+            Credential::Key(secret) => self.resolve_key(credential, secret, now),
         }
     }
 
@@ -435,7 +441,7 @@ impl Directory {
         let networks = match credential {
             Credential::Nothing => None,
             Credential::Session(_) => self.people.get(&resolved.principal.id).map(|person| &person.networks),
-            Credential::Key(id) => self.keys.get(id).map(|(key, _)| &key.networks),
+            Credential::Key(secret) => self.keys.get(&secret.key).map(|(key, _)| &key.networks),
         };
         if networks.is_some_and(|networks| networks.allow(address)) {
             Ok(resolved)
@@ -467,9 +473,22 @@ impl Directory {
         Ok(Resolved { principal, must_change_password, until: Some(until), would_lose: false })
     }
 
-    fn resolve_key(&self, credential: &Credential, id: &str, now: WallTime) -> Result<Resolved, Refused> {
-        let (key, _) = self.keys.get(id).ok_or(Refused::Invalid)?;
-        let is_over = key.expires_at.is_some_and(|at| at <= now);
+    fn resolve_key(
+        &self,
+        credential: &Credential,
+        secret: &KeySecret,
+        now: WallTime,
+    ) -> Result<Resolved, Refused> {
+        let (key, _) = self.keys.get(&secret.key).ok_or(Refused::Invalid)?;
+        // A secret ends with the key, and an old one with the time that it was left.
+        let until = if key.hash.generation() == secret.generation {
+            key.expires_at
+        } else {
+            let old = key.old.filter(|(hash, _)| hash.generation() == secret.generation);
+            let (_, until) = old.ok_or(Refused::Invalid)?;
+            Some(key.expires_at.map_or(until, |at| at.min(until)))
+        };
+        let is_over = until.is_some_and(|at| at <= now);
         if !key.active || key.revoked_at.is_some() || is_over {
             return Err(Refused::Invalid);
         }
@@ -486,7 +505,7 @@ impl Directory {
             credential: credential.clone(),
         });
         let would_lose = key.grant == KeyGrant::ByRole && !self.lost_by(role).is_empty();
-        Ok(Resolved { principal, must_change_password: false, until: key.expires_at, would_lose })
+        Ok(Resolved { principal, must_change_password: false, until, would_lose })
     }
 
     /// What the stricter tier would take from a key without an explicit grant.
@@ -521,8 +540,8 @@ impl Directory {
                 session.expires.fetch_max(moved.0, Ordering::Relaxed);
                 Some(moved)
             }
-            Credential::Key(id) => {
-                let (_, used) = self.keys.get(id)?;
+            Credential::Key(secret) => {
+                let (_, used) = self.keys.get(&secret.key)?;
                 used.last_used.fetch_max(now.0, Ordering::Relaxed);
                 if address.is_some() {
                     *used.address.lock().unwrap_or_else(PoisonError::into_inner) = address;

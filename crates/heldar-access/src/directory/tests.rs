@@ -1,4 +1,4 @@
-use heldar_base::{CameraId, Scope, SiteId};
+use heldar_base::{CameraId, KeySecret, Scope, SiteId};
 
 use super::*;
 
@@ -62,6 +62,11 @@ fn key(id: &str, grant: KeyGrant) -> Machine {
 
 fn session(id: &str) -> Credential {
     Credential::Session(id.to_owned())
+}
+
+/// The credential that a secret of the key stands for.
+fn secret(token: &str) -> Credential {
+    Credential::Key(KeySecret { key: "key_1".to_owned(), generation: TokenHash::of(token).generation() })
 }
 
 fn explicit(slugs: &[&str]) -> KeyGrant {
@@ -145,7 +150,7 @@ fn idle_and_sliding_expiry() {
 #[test]
 fn keys() {
     let mut directory = Directory::new(rules(), false);
-    let credential = Credential::Key("key_1".to_owned());
+    let credential = secret("vok_key_1");
     let fine = key("key_1", explicit(&["camera:read"]));
     directory.put_key(fine.clone());
     assert_eq!(directory.find("vok_key_1", at(0)), Some(credential.clone()));
@@ -172,9 +177,16 @@ fn keys() {
     // Both tokens of a rotated key work for a while.
     let (old, new) = (TokenHash::of("vok_key_1"), TokenHash::of("vok_new"));
     directory.put_key(Machine { hash: new, old: Some((old, at(5))), ..fine.clone() });
-    assert_eq!(directory.find("vok_new", at(9)), Some(credential.clone()));
+    let renewed = secret("vok_new");
+    assert_eq!(directory.find("vok_new", at(9)), Some(renewed.clone()));
     assert_eq!(directory.find("vok_key_1", at(4)), Some(credential.clone()));
     assert_eq!(directory.find("vok_key_1", at(5)), None);
+    // What the old one has opened ends with it.
+    assert_eq!(directory.resolve(&credential, at(4)).unwrap().until, Some(at(5)));
+    assert!(directory.resolve(&credential, at(5)).is_err());
+    assert_eq!(directory.resolve(&renewed, at(5)).unwrap().until, None);
+    directory.put_key(Machine { hash: new, old: None, ..fine.clone() });
+    assert!(directory.resolve(&credential, at(4)).is_err(), "no grace");
     directory.touch(&credential, Some("10.0.0.9".parse().unwrap()), at(3));
     directory.put_key(fine.clone());
     assert_eq!(directory.find("vok_new", at(3)), None);
@@ -190,7 +202,7 @@ fn keys() {
 #[test]
 fn networks() {
     let mut directory = Directory::new(rules(), false);
-    let credential = Credential::Key("key_1".to_owned());
+    let credential = secret("vok_key_1");
     let from = |directory: &Directory, address: &str| {
         directory.resolve_from(&credential, address.parse().unwrap(), at(0)).map(|_| ())
     };
@@ -209,7 +221,7 @@ fn networks() {
 fn keys_without_a_grant_have_that_of_their_role() {
     let mut directory = Directory::new(rules(), true);
     directory.put_key(key("key_1", KeyGrant::ByRole));
-    let credential = Credential::Key("key_1".to_owned());
+    let credential = secret("vok_key_1");
     let enforced = directory.resolve(&credential, at(0)).unwrap();
     assert!(enforced.principal.can(Capability::AiIngest) && !enforced.principal.can(Capability::VideoLive));
     assert!(!enforced.would_lose);

@@ -39,6 +39,12 @@ pub enum AccountError {
     /// Name and password do not sign in.
     #[error("invalid credentials")]
     SignIn,
+    /// The same, because the client is locked out of the account.
+    #[error("invalid credentials")]
+    Locked,
+    /// The store is lost, so that nobody can sign in.
+    #[error("the store cannot be reached")]
+    StoreLost,
     /// Too many attempts.
     #[error("too many attempts")]
     TooMany(Spent),

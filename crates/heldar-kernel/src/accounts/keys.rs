@@ -355,6 +355,9 @@ fn checked_description(text: Option<String>) -> Result<Option<String>, AccountEr
 }
 
 fn checked_length(field: &'static str, text: &str) -> Result<(), AccountError> {
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(FieldError::value(field, "no control characters").into());
+    }
     if text.chars().count() > MAX_TEXT {
         return Err(FieldError::value(field, format!("at most {MAX_TEXT} characters")).into());
     }

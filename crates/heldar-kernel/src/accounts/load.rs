@@ -1,9 +1,11 @@
 //! The copy in memory, made from the store.
 
+use std::collections::HashMap;
+
 use heldar_access::{
     Directory, KeyGrant, Machine, Networks, Person, ScopeSpec, SessionRules, SignIn, TokenHash,
 };
-use heldar_base::Scope;
+use heldar_base::{Scope, WallTime};
 use heldar_config::AccountSettings;
 use heldar_store::{Account, ApiKey, CameraQuery, PAGE_LIMIT, SignInSession, Store, StoreError, StoredScope};
 
@@ -13,12 +15,14 @@ use super::KnownClients;
 pub(super) struct Loaded {
     pub(super) directory: Directory,
     pub(super) known: KnownClients,
+    pub(super) locks: HashMap<(String, String), WallTime>,
 }
 
 pub(super) async fn load(
     store: &Store,
     settings: &AccountSettings,
     enforced: bool,
+    now: WallTime,
 ) -> Result<Loaded, StoreError> {
     let rules = SessionRules {
         ttl: settings.session_ttl,
@@ -53,8 +57,19 @@ pub(super) async fn load(
         }
         (more, after) = (page.next.is_some(), page.next);
     }
+    let mut locks = HashMap::new();
+    let (mut after, mut more) = (None, true);
+    while more {
+        let page = store.sign_in_failures(&Scope::All, None, after.as_ref(), PAGE_LIMIT).await?;
+        for row in page.rows {
+            if let Some(until) = row.locked_until.filter(|until| *until > now) {
+                locks.insert((row.account, row.client), until);
+            }
+        }
+        (more, after) = (page.next.is_some(), page.next);
+    }
     sites(store, &mut directory).await?;
-    Ok(Loaded { directory, known })
+    Ok(Loaded { directory, known, locks })
 }
 
 async fn sites(store: &Store, directory: &mut Directory) -> Result<(), StoreError> {

@@ -51,6 +51,8 @@ use hashing::Hashing;
 
 /// Attempts to sign in that one source may make in a minute (auth-system.md 12).
 const ATTEMPTS: u32 = 30;
+/// Attempts to change the own password in a minute.
+const OWN_ATTEMPTS: u32 = 5;
 
 /// By account and client: its last sign-in, and until when it is known.
 type KnownClients = HashMap<String, HashMap<String, (WallTime, Option<WallTime>)>>;
@@ -71,6 +73,10 @@ pub struct Accounts {
     known: Mutex<KnownClients>,
     by_source: Mutex<SourceLimit<Source>>,
     by_device: Mutex<SourceLimit<TokenHash>>,
+    /// Passwords that somebody who has signed in asks to be verified.
+    by_person: Mutex<SourceLimit<String>>,
+    /// Clients that are locked out of an account, and until when; the store has the same and more.
+    locks: Mutex<HashMap<(String, String), WallTime>>,
     failed: Mutex<Denials<(Source, Option<String>), Author>>,
     attacks: Mutex<AttackWatch>,
     /// An attack that was not told of yet.
@@ -110,7 +116,8 @@ impl Accounts {
         let access = &settings.access;
         let hashing = Hashing::start(settings.accounts.hash_concurrency, metrics)
             .map_err(crate::kernel::StartFailure::Thread)?;
-        let loaded = load::load(store, &settings.accounts, access.machine_auth == Tier::Enforce).await?;
+        let enforced = access.machine_auth == Tier::Enforce;
+        let loaded = load::load(store, &settings.accounts, enforced, clock.wall()).await?;
         let accounts = Accounts {
             settings: settings.accounts.clone(),
             required: access.access_control == AccessControl::On,
@@ -122,6 +129,8 @@ impl Accounts {
             known: Mutex::new(loaded.known),
             by_source: Mutex::new(SourceLimit::per_minute(ATTEMPTS)),
             by_device: Mutex::new(SourceLimit::per_minute(ATTEMPTS)),
+            by_person: Mutex::new(SourceLimit::per_minute(OWN_ATTEMPTS)),
+            locks: Mutex::new(loaded.locks),
             failed: Mutex::default(),
             attacks: Mutex::default(),
             attack: Mutex::default(),
@@ -191,6 +200,18 @@ impl Accounts {
         lock(&self.by_source).take(&Source::of(from), self.clock.mono())
     }
 
+    /// Whether a client is locked out of an account.
+    fn is_locked(&self, person: &str, client: &str, now: WallTime) -> bool {
+        let mut locks = lock(&self.locks);
+        locks.retain(|_, until| *until > now);
+        locks.contains_key(&(person.to_owned(), client.to_owned()))
+    }
+
+    /// Lets every client of an account try again.
+    fn forget_locks(&self, person: &str) {
+        lock(&self.locks).retain(|(of, _), _| of != person);
+    }
+
     fn password_rules(&self) -> PasswordRules {
         PasswordRules {
             min_length: self.settings.password_min_length,
@@ -212,6 +233,13 @@ impl Accounts {
     pub async fn sign_out(&self, author: impl Fn(&heldar_base::Principal) -> Author, tokens: &[String]) {
         let now = self.clock.wall();
         let mut rows = Vec::new();
+        let any = {
+            let directory = self.directory();
+            tokens.iter().any(|token| matches!(directory.find(token, now), Some(Credential::Session(_))))
+        };
+        if !any {
+            return;
+        }
         let ended: Vec<String> = self.change(|directory| {
             let mut ended = Vec::new();
             for token in tokens {

@@ -330,6 +330,7 @@ impl Accounts {
                 ops.push(EndSessionsOf { account: id.clone(), except: None }.into());
             }
             accounts.store.write_all(ops).await.map_err(AccountError::of("user"))?;
+            accounts.forget_locks(&id);
             if ends {
                 accounts.change(|directory| directory.end_sessions_of(&id, None));
             }
@@ -355,6 +356,7 @@ impl Accounts {
             let row =
                 author.did(accounts.clock.wall(), "unlock_user", Target { kind: "user", id: &id }, json!({}));
             accounts.store.manage(ClearFailures { account: id.clone() }, with(row)).await?;
+            accounts.forget_locks(&id);
             accounts.view(&id).await
         })
         .await
@@ -380,6 +382,7 @@ impl Accounts {
             accounts.store.manage(op, with(row)).await.map_err(AccountError::of("user"))?;
             accounts.change(|directory| directory.remove_person(&id));
             lock(&accounts.known).remove(&id);
+            accounts.forget_locks(&id);
             Ok(())
         })
         .await
@@ -464,6 +467,9 @@ impl Accounts {
 }
 
 fn checked_length(field: &'static str, text: &str) -> Result<(), AccountError> {
+    if text.chars().any(char::is_control) {
+        return Err(FieldError::value(field, "no control characters").into());
+    }
     if text.chars().count() > MAX_NAME {
         return Err(FieldError::value(field, format!("at most {MAX_NAME} characters")).into());
     }

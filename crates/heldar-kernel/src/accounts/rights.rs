@@ -1,9 +1,12 @@
 //! Rights that something running stands on (auth-system.md 14).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heldar_access::Refused;
 use heldar_base::{CameraId, Capability, Clock as _, Credential, Micros, WallTime};
+use heldar_http::{Reach, Right};
 
 use super::Accounts;
 
@@ -22,37 +25,49 @@ pub enum Standing {
 }
 
 impl Accounts {
-    /// How a right stands now. What nothing was shown for holds as long as access control is off, which is as long as the
-    /// process runs.
+    /// How a right stands now, used from an address. What nothing was shown for holds as long as access control is off,
+    /// which is as long as the process runs.
     pub fn standing(
         &self,
         credential: &Credential,
+        from: IpAddr,
         capability: Option<Capability>,
-        camera: Option<&CameraId>,
+        reach: &Reach,
     ) -> Standing {
         if *credential == Credential::Nothing {
             return Standing::Holds(None);
         }
-        let Ok(resolved) = self.directory().resolve(credential, self.clock.wall()) else {
-            return Standing::CredentialEnded;
+        let resolved = match self.directory().resolve_from(credential, from, self.clock.wall()) {
+            Ok(resolved) => resolved,
+            Err(Refused::Invalid) => return Standing::CredentialEnded,
+            Err(Refused::Address) => return Standing::RightEnded,
         };
         let principal = &resolved.principal;
-        let may = capability.is_none_or(|capability| principal.can(capability))
-            && camera.is_none_or(|camera| principal.scope.covers(camera));
-        if may { Standing::Holds(resolved.until) } else { Standing::RightEnded }
+        let reaches = match reach {
+            Reach::Nothing => true,
+            Reach::Camera(camera) => principal.scope.covers(camera),
+            Reach::Scope(scope) => principal.scope == *scope,
+        };
+        let may = capability.is_none_or(|capability| principal.can(capability));
+        if may && reaches && !resolved.must_change_password {
+            Standing::Holds(resolved.until)
+        } else {
+            Standing::RightEnded
+        }
+    }
+
+    /// The same for the live view of a camera.
+    pub fn may_watch(&self, credential: &Credential, from: IpAddr, camera: &CameraId) -> Standing {
+        self.standing(credential, from, Some(Capability::VideoLive), &Reach::Camera(camera.clone()))
     }
 
     /// Resolves when a right has ended. What stands on it is activity, which keeps a sign-in from being idle.
-    pub async fn ended(
-        self: Arc<Self>,
-        credential: Credential,
-        capability: Option<Capability>,
-        camera: Option<CameraId>,
-    ) -> Standing {
+    pub async fn ended(self: Arc<Self>, right: Right) -> Standing {
+        let credential = &right.principal.credential;
         let mut version = self.version.subscribe();
         loop {
-            self.directory().touch(&credential, None, self.clock.wall());
-            let until = match self.standing(&credential, capability, camera.as_ref()) {
+            self.directory().touch(credential, None, self.clock.wall());
+            let until = match self.standing(credential, right.address, right.capability, &right.reach) {
                 Standing::Holds(until) => until,
                 ended => return ended,
             };

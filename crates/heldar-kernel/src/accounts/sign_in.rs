@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use heldar_access::{Person, Source, Token, TokenHash, TokenKind};
 use heldar_base::{Clock as _, Micros, Principal, Scope, Secret, WallTime};
-use heldar_store::op::{AppendAudit, CountFailure, EndSessionsOf, SignIn, UpdateAccount};
-use heldar_store::{AccountFields, AuditEntry, AuditOutcome, ErrorKind, SignInSession, StoreError};
+use heldar_store::op::{AppendAudit, CountFailure, EndSessionsOf, SignIn, UpdateAccount, WriteOp};
+use heldar_store::{AccountFields, AuditEntry, AuditOutcome, Condition, ErrorKind, SignInSession};
 use serde_json::{Value, json};
 
 use super::hashing::Standing;
@@ -109,19 +109,23 @@ impl Accounts {
         let result = to_its_end(async move { accounts.try_sign_in(attempt).await }).await;
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
+            Err(AccountError::Locked) => Outcome::Locked,
             Err(AccountError::SignIn) => Outcome::Failed,
-            Err(AccountError::Changed) => Outcome::Locked,
             Err(AccountError::TooMany(_)) => Outcome::Limited,
             Err(_) => return result,
         };
         self.meters.logins.with([outcome.as_str()]).inc();
         result.map_err(|error| match error {
-            AccountError::Changed => AccountError::SignIn,
+            AccountError::Locked => AccountError::SignIn,
             error => error,
         })
     }
 
     async fn try_sign_in(self: Arc<Self>, attempt: Attempt) -> Result<SignedIn, AccountError> {
+        // Nobody learns from a lost store whether a password was right.
+        if self.store.health().borrow().condition != Condition::Up {
+            return Err(AccountError::StoreLost);
+        }
         let person = self.directory().person_named(&attempt.username).cloned();
         let client = self.client(person.as_ref(), &attempt)?;
         let hash = person.as_ref().map(|person| person.password_hash.clone());
@@ -129,9 +133,13 @@ impl Accounts {
         let welcome = person
             .as_ref()
             .filter(|person| person.active && verdict.right && person.networks.allow(attempt.address));
-        let Some(person) = welcome else {
+        // Asked after the hash and whatever came of it: who is locked out learns nothing of the password.
+        let locked = person
+            .as_ref()
+            .is_some_and(|person| self.is_locked(&person.id, &client.counted(), self.clock.wall()));
+        let Some(person) = welcome.filter(|_| !locked) else {
             self.fail(person.as_ref(), &client, &attempt).await;
-            return Err(AccountError::SignIn);
+            return Err(if locked { AccountError::Locked } else { AccountError::SignIn });
         };
         if verdict.outdated {
             self.rehash(person, &attempt.password).await;
@@ -141,8 +149,10 @@ impl Accounts {
             _ => None,
         };
         let signed_in = self.begin(person, &attempt.author, &client, device).await;
+        // Locked, or another password, since it was looked at.
         if matches!(signed_in, Err(AccountError::Changed | AccountError::NotFound(_))) {
             self.fail(Some(person), &client, &attempt).await;
+            return Err(AccountError::SignIn);
         }
         signed_in
     }
@@ -180,31 +190,51 @@ impl Accounts {
         }
         let is_first = lock(&self.failed).note(now, (client.source, id.clone()), || attempt.author.clone());
         let row = is_first.then(|| failure_row(&attempt.author, now, id.as_deref(), json!({ "count": 1 })));
-        let counted = id.map(|id| {
-            let target = Target { kind: "user", id: &id };
-            let on_lock = attempt.author.did(now, "login_locked", target, Value::Null);
-            let on_lock = Box::new(AuditEntry { outcome: AuditOutcome::Failed, ..on_lock });
-            let lockout = self.settings.lockout;
-            CountFailure {
-                client: client.counted(),
-                max_failures: lockout.map_or(0, |lockout| lockout.failures),
-                lock: lockout.map_or(Micros(0), |lockout| lockout.time),
-                on_lock: Some(on_lock),
-                account: id,
-                now,
-            }
-        });
-        let mut ops = Vec::new();
-        ops.extend(counted.map(Into::into));
-        ops.extend(row.map(|entry| AppendAudit { entry }.into()));
-        if ops.is_empty() {
-            return;
+        let counted = id.map(|id| self.counting(&id, client, &attempt.author));
+        let accounts = self.clone();
+        let mut write = Box::pin(async move { accounts.note_failure(counted, row).await });
+        if futures_util::poll!(&mut write).is_pending() {
+            tokio::spawn(write);
         }
-        let store = self.store.clone();
-        let mut write = Box::pin(async move { store.write_all(ops).await });
-        match futures_util::poll!(&mut write) {
-            std::task::Poll::Ready(result) => not_noted(result),
-            std::task::Poll::Pending => _ = tokio::spawn(async move { not_noted(write.await) }),
+    }
+
+    fn counting(&self, person: &str, client: &Client, author: &Author) -> CountFailure {
+        let (now, lockout) = (self.clock.wall(), self.settings.lockout);
+        let on_lock = author.did(now, "login_locked", Target { kind: "user", id: person }, Value::Null);
+        let on_lock = Box::new(AuditEntry { outcome: AuditOutcome::Failed, ..on_lock });
+        CountFailure {
+            client: client.counted(),
+            max_failures: lockout.map_or(0, |lockout| lockout.failures),
+            lock: lockout.map_or(Micros(0), |lockout| lockout.time),
+            on_lock: Some(on_lock),
+            account: person.to_owned(),
+            now,
+        }
+    }
+
+    async fn note_failure(&self, counted: Option<CountFailure>, row: Option<AuditEntry>) {
+        let ops: Vec<WriteOp> = row.map(|entry| AppendAudit { entry }.into()).into_iter().collect();
+        let noted = match counted {
+            Some(counted) => {
+                let key = (counted.account.clone(), counted.client.clone());
+                let mut all = vec![WriteOp::from(counted)];
+                all.extend(ops);
+                self.store.write_all(all).await.and_then(|outcomes| {
+                    let first = outcomes.into_iter().next().map(|outcome| outcome.of::<CountFailure>());
+                    if let Some(until) = first.transpose()?.and_then(|failure| failure.locked_until) {
+                        lock(&self.locks).insert(key, until);
+                    }
+                    Ok(())
+                })
+            }
+            None if ops.is_empty() => Ok(()),
+            None => self.store.write_all(ops).await.map(|_| ()),
+        };
+        match noted {
+            Ok(()) => {}
+            // The account went away meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "a failed sign-in was not counted"),
         }
     }
 
@@ -249,6 +279,7 @@ impl Accounts {
             self.change(|directory| directory.put_session(sign_in));
         }
         self.remember(&person.id, known, now);
+        self.forget_locks(&person.id);
         let person = self.view(&person.id).await?;
         Ok(SignedIn { token, expires_at, device, person })
     }
@@ -311,7 +342,8 @@ impl Accounts {
         address: IpAddr,
         (current, new): (Secret<String>, Secret<String>),
     ) -> Result<(), AccountError> {
-        self.attempt(address).map_err(AccountError::TooMany)?;
+        let spent = lock(&self.by_person).take(&principal.id, self.clock.mono());
+        spent.map_err(AccountError::TooMany)?;
         let (accounts, id) = (self.clone(), principal.id.clone());
         let session = principal.credential.id().map(str::to_owned);
         to_its_end(async move {
@@ -320,6 +352,19 @@ impl Accounts {
             let hash = Some(person.password_hash.clone());
             let verdict = accounts.hashing.verify(current, hash, Standing::Known).await?;
             if !verdict.right {
+                // A session that was stolen is no place to guess unseen.
+                let source = Source::of(address);
+                let client = Client { device: None, source, standing: Standing::Known };
+                let detail = json!({ "reason": "current_password" });
+                let row = author.did(
+                    accounts.clock.wall(),
+                    "change_password",
+                    Target { kind: "user", id: &id },
+                    detail,
+                );
+                let row = AuditEntry { outcome: AuditOutcome::Failed, ..row };
+                let counted = accounts.counting(&id, &client, &author);
+                accounts.note_failure(Some(counted), Some(row)).await;
                 return Err(FieldError::value("current_password", "this is not the current password").into());
             }
             accounts
@@ -345,14 +390,5 @@ impl Accounts {
             accounts.refresh(&id).await
         })
         .await
-    }
-}
-
-fn not_noted<T>(result: Result<T, StoreError>) {
-    match result {
-        Ok(_) => {}
-        // The account went away meanwhile.
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(%error, "a failed sign-in was not counted"),
     }
 }

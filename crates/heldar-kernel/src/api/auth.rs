@@ -6,7 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use heldar_access::ScopeSpec;
 use heldar_base::{Capability, Credential, Micros, Principal, PrincipalKind, Role, Secret, WallTime};
 use heldar_http::{
-    Access, ApiError, Caller, Client, Code, Doc, Json, Path, Query, RequestId, RouteTable, Scheme, ScopeRule,
+    Access, ApiError, Caller, Client, Code, Doc, Json, JsonUpTo, Path, Query, RequestId, RouteTable, Scheme,
+    ScopeRule,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -27,6 +28,8 @@ const DEVICE_PATH: &str = "/api/v1/auth";
 const DEVICE_LIFE: Micros = Micros::from_hours(24 * 180);
 /// Largest document of preferences, in bytes.
 const MAX_PREFERENCES: usize = 64 * 1024;
+/// Largest body of strangers, in bytes.
+const SMALL: usize = 16 * 1024;
 
 /// Adds the routes.
 pub fn routes(table: &mut RouteTable<Api>) {
@@ -172,7 +175,7 @@ async fn login(
     client: Client,
     id: RequestId,
     headers: HeaderMap,
-    Json(body): Json<Login>,
+    JsonUpTo(body): JsonUpTo<Login, SMALL>,
 ) -> Result<Response, ApiError> {
     let attempt = Attempt {
         username: body.username,
@@ -261,7 +264,7 @@ async fn setup(
     client: Client,
     id: RequestId,
     headers: HeaderMap,
-    Json(body): Json<Setup>,
+    JsonUpTo(body): JsonUpTo<Setup, SMALL>,
 ) -> Result<Response, ApiError> {
     let new = NewPerson {
         username: body.username,
@@ -361,7 +364,9 @@ async fn me(State(kernel): State<Api>, caller: Caller) -> Json<Me> {
     let scope = || match &principal.credential {
         Credential::Nothing => ScopeSpec::default(),
         Credential::Session(_) => person.map(|person| person.scope.clone()).unwrap_or_default(),
-        Credential::Key(id) => directory.key(id).map(|key| key.scope.clone()).unwrap_or_default(),
+        Credential::Key(secret) => {
+            directory.key(&secret.key).map(|key| key.scope.clone()).unwrap_or_default()
+        }
     };
     let session = match &principal.credential {
         Credential::Session(id) => directory.session(id).map(|session| OwnSession {
@@ -409,7 +414,7 @@ async fn password(
     State(kernel): State<Api>,
     Requester { caller, author }: Requester,
     client: Client,
-    Json(body): Json<NewPassword>,
+    JsonUpTo(body): JsonUpTo<NewPassword, SMALL>,
 ) -> Result<StatusCode, ApiError> {
     let principal = person(&caller)?;
     let passwords = (Secret::new(body.current_password), Secret::new(body.new_password));

@@ -62,7 +62,7 @@ impl Refusals {
     }
 
     /// A request was refused; the row that is due at once, if any.
-    pub(super) fn note(&self, now: WallTime, denial: &Denial<'_>) -> Option<AuditEntry> {
+    pub(crate) fn note(&self, now: WallTime, denial: &Denial<'_>) -> Option<AuditEntry> {
         let known = denial
             .principal
             .map(|principal| (principal.id.clone(), denial.method.to_owned(), denial.route.to_owned()));

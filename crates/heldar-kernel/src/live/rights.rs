@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heldar_base::{Capability, Clock as _};
+use heldar_base::Clock as _;
 use heldar_live::{Cut, Newcomer};
 
 use crate::accounts::Standing;
@@ -27,8 +27,8 @@ pub async fn cut_without_right(kernel: Arc<Kernel>) {
 
 /// Why a viewer has to go. One that may stay is activity of its sign-in.
 fn reason(kernel: &Kernel, viewer: &Newcomer) -> Option<Cut> {
-    let (credential, camera) = (&viewer.credential, &viewer.stream.camera);
-    match kernel.accounts.standing(credential, Some(Capability::VideoLive), Some(camera)) {
+    let credential = &viewer.credential;
+    match kernel.accounts.may_watch(credential, viewer.remote, &viewer.stream.camera) {
         Standing::Holds(_) => {
             kernel.accounts.directory().touch(credential, None, kernel.clock.wall());
             None

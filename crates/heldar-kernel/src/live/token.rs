@@ -129,7 +129,10 @@ mod tests {
         let (token, expires) = tokens(60).issue(&gate, &Credential::Nothing);
         assert!(token.starts_with(&format!("v2.{}.s.", expires.0 / 1_000_000)), "{token}");
         assert_eq!(tokens(60).check(&token, &gate), Ok(Credential::Nothing));
-        for credential in [Credential::Session("ses_1".to_owned()), Credential::Key("key_1".to_owned())] {
+        for credential in [
+            Credential::Session("ses_1".to_owned()),
+            Credential::Key(heldar_base::KeySecret { key: "key_1".to_owned(), generation: "0f".to_owned() }),
+        ] {
             let (token, _) = tokens(60).issue(&gate, &credential);
             assert_eq!(tokens(60).check(&token, &gate), Ok(credential));
         }

@@ -98,7 +98,11 @@ pub async fn change_camera(
         }
         let opened = kernel.opened_secrets(&camera);
         let base = camera.fields.clone();
+        let masked_url = change.masked_url();
         let (mut fields, edits) = fields::merge(base, &opened, change, Rules::Change, &*kernel.guard)?;
+        if !scope.is_all() {
+            check_limited(&camera.fields, &fields, &edits, masked_url, &opened)?;
+        }
         let (changed, before, after) = differences(&camera.fields, &opened, &fields, &edits);
         if changed.is_empty() {
             return Ok(camera);
@@ -157,6 +161,36 @@ pub async fn delete_camera(
         Ok(())
     })
     .await
+}
+
+/// What somebody who is limited to some cameras may not do to them: decide to which site they belong, which is who else may
+/// see them; and send a stored secret to another address, where it could be read.
+fn check_limited(
+    old: &CameraFields,
+    new: &CameraFields,
+    edits: &SecretEdits,
+    masked_url: Option<&'static str>,
+    opened: &OpenedSecrets,
+) -> Result<(), RegistryError> {
+    if old.site_id != new.site_id {
+        return Err(RegistryError::FleetOnly);
+    }
+    let urls = [&edits.main_url, &edits.sub_url, &edits.replay];
+    let sets_url = urls.iter().any(|edit| matches!(edit, Edit::Set(_)));
+    let moves = sets_url
+        || (&old.vendor, &old.address, old.rtsp_port, old.http_port, old.device_tls)
+            != (&new.vendor, &new.address, new.rtsp_port, new.http_port, new.device_tls);
+    if moves && edits.password == Edit::Keep && opened.password != Opened::Nothing {
+        let text = "say the password again: the stored one does not go to another address";
+        return Err(FieldError::value("password", text).into());
+    }
+    match masked_url.filter(|_| sets_url) {
+        Some(field) => {
+            let text = "say user and password again: stored ones do not go to another address";
+            Err(FieldError::value(field, text).into())
+        }
+        None => Ok(()),
+    }
 }
 
 fn target(id: &CameraId) -> Target<'_> {

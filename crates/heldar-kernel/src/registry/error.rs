@@ -55,6 +55,9 @@ pub enum RegistryError {
     /// The new camera lies outside the scope of its maker.
     #[error("outside the scope")]
     OutOfScope,
+    /// Only who is not limited to some cameras may do so.
+    #[error("closed to those who are limited to cameras")]
+    FleetOnly,
     /// The camera was removed; only its footage is left.
     #[error("the camera was removed")]
     Removed,

@@ -11,7 +11,7 @@ use heldar_store::{CameraFields, DeviceTls, RecordMode, RtspTransport};
 use serde_json::Value;
 
 use super::error::FieldError;
-use super::secret_fields::{self, OpenedSecrets, OwnCredentials, SecretEdits};
+use super::secret_fields::{self, MASK, OpenedSecrets, OwnCredentials, SecretEdits};
 
 /// What is said about a camera; for a new one of what the defaults give.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +107,20 @@ pub(super) fn defaults(settings: &CameraDefaults) -> CameraFields {
         priority: 100,
         http_port: None,
         device_tls: DeviceTls::Off,
+    }
+}
+
+impl CameraChanges {
+    /// The URL that is sent with a mask, which stands for what is stored.
+    pub(super) fn masked_url(&self) -> Option<&'static str> {
+        let urls = [
+            ("main_stream_url", &self.main_stream_url),
+            ("sub_stream_url", &self.sub_stream_url),
+            ("anr_replay_url_template", &self.anr_replay_url_template),
+        ];
+        let is_masked =
+            |url: &Patch<Secret<String>>| url.value().is_some_and(|url| url.expose().contains(MASK));
+        urls.into_iter().find(|(_, url)| is_masked(url)).map(|(field, _)| field)
     }
 }
 

@@ -142,6 +142,7 @@ impl Dialogue {
             Some(session) if request.uri == "*" => session.path.as_str(),
             _ => target.path.as_str(),
         };
+        let grant = self.granted.as_ref().filter(|grant| grant.path == path);
         let access = AccessRequest {
             peer: self.peer,
             method: &request.method_token,
@@ -149,7 +150,8 @@ impl Dialogue {
             path,
             query: target.query.as_deref(),
             credentials: credentials.as_ref(),
-            granted: self.granted.as_ref().is_some_and(|grant| grant.path == path),
+            granted: grant.is_some(),
+            granted_to: grant.and_then(|grant| grant.to.as_deref()),
         };
         match self.shared.host.authorize(&access).await {
             // What was granted to somebody before stays so.

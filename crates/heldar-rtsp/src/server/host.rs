@@ -29,6 +29,8 @@ pub struct AccessRequest<'a> {
     /// An earlier request on the same connection was granted this very path. Clients leave the query out of control URLs,
     /// so a host that reads tokens there must accept this instead.
     pub granted: bool,
+    /// Whom that was granted to, where the host has said so.
+    pub granted_to: Option<&'a str>,
 }
 
 /// Decision on a request.

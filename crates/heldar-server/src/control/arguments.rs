@@ -14,6 +14,7 @@ pub(super) const HELP: &str = "usage:
   heldar user list
   heldar user unlock <name>
   heldar user disable <name>
+  heldar user enable <name>       active again, from every network
   heldar setup-link
   heldar rekey-secrets
 
@@ -27,7 +28,7 @@ carries the command out, and what changes holds at once.
 pub(super) enum Wrong {
     /// They are not those of the command.
     #[error(
-        "usage: heldar user add <name> [--role <role>] [--display-name <name>] | passwd <name> | list | unlock <name> | disable <name>; passwords come from standard input"
+        "usage: heldar user add <name> [--role <role>] [--display-name <name>] | passwd <name> | list | unlock <name> | disable <name> | enable <name>; passwords come from standard input"
     )]
     User,
     /// The command takes none.
@@ -53,6 +54,7 @@ pub(super) fn user(rest: &[String]) -> Result<Order, Wrong> {
     match words.as_slice() {
         ["list"] => Ok(Order::UserList),
         ["unlock", name] => Ok(Order::UserUnlock { username: (*name).to_owned() }),
+        ["enable", name] => Ok(Order::UserEnable { username: (*name).to_owned() }),
         ["disable", name] => Ok(Order::UserDisable { username: (*name).to_owned() }),
         ["passwd", name] => Ok(Order::UserPasswd { username: (*name).to_owned(), password: password()? }),
         ["add", name, options @ ..] => {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use heldar_base::{Clock as _, Secret};
 use heldar_config::{DatabaseTarget, Flags, Input, Settings, TlsMode, load};
-use heldar_kernel::accounts::{Accounts, NewPerson, PersonChanges};
+use heldar_kernel::accounts::{Accounts, NewPerson, PersonChanges, ScopeChanges};
 use heldar_kernel::kernel::{Kernel, StartFailure};
 use heldar_kernel::offline::Offline;
 use heldar_kernel::registry::{self, Author};
@@ -34,6 +34,7 @@ enum Order {
     UserList,
     UserUnlock { username: String },
     UserDisable { username: String },
+    UserEnable { username: String },
     SetupLink,
     RekeySecrets,
 }
@@ -241,6 +242,9 @@ impl<'a> Place<'a> {
         };
         let said = |error: heldar_kernel::accounts::AccountError| with_causes(&error);
         match order {
+            Order::UserAdd { role, .. } if accounts.nobody() && role != "admin" => {
+                Err("the first user administers: add it with --role admin".to_owned())
+            }
             Order::UserAdd { username, password, role, display_name } => {
                 let new =
                     NewPerson { username, password: password.0, role, display_name, ..NewPerson::default() };
@@ -262,6 +266,13 @@ impl<'a> Place<'a> {
             }
             Order::UserDisable { username } => {
                 let changes = PersonChanges { active: Some(false), ..PersonChanges::default() };
+                let view = accounts.change_person(author, find(&username)?, changes).await.map_err(said)?;
+                Ok(shown(&view))
+            }
+            // Somebody at the machine lets an account in again from wherever it comes.
+            Order::UserEnable { username } => {
+                let scope = ScopeChanges { networks: Some(Vec::new()), ..ScopeChanges::default() };
+                let changes = PersonChanges { active: Some(true), scope, ..PersonChanges::default() };
                 let view = accounts.change_person(author, find(&username)?, changes).await.map_err(said)?;
                 Ok(shown(&view))
             }

@@ -208,6 +208,7 @@ pub(super) fn refused(error: RegistryError) -> ApiError {
         RegistryError::NotFound(what) => ApiError::not_found(what),
         RegistryError::Taken => ApiError::conflict().with_field("id"),
         RegistryError::OutOfScope => ApiError::out_of_scope(),
+        RegistryError::FleetOnly => ApiError::fleet_only(),
         RegistryError::Removed => removed(),
         RegistryError::InUse => ApiError::new(
             Code::InUse,

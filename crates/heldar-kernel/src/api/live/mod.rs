@@ -6,7 +6,7 @@ mod sessions;
 mod socket;
 mod whep;
 
-use heldar_base::{CameraId, Capability, Clock as _, Interval, StreamId, StreamKind};
+use heldar_base::{CameraId, Clock as _, Interval, StreamId, StreamKind};
 use heldar_http::{ApiError, AuthorisedBy, Caller, Client, Code, RouteTable};
 use heldar_live::{Bus, Newcomer, Seat, Tracks, Transport};
 use heldar_media::VideoCodec;
@@ -86,8 +86,7 @@ fn admit(
         None => Ok(()),
         Some(Ok(credential)) => {
             // Who comes with a credential of its own may show a token of another, which must hold too.
-            let may = Some(Capability::VideoLive);
-            match kernel.accounts.standing(&credential, may, Some(&name.camera)) {
+            match kernel.accounts.may_watch(&credential, client.address, &name.camera) {
                 Standing::Holds(_) => Ok(()),
                 Standing::CredentialEnded => Err(ApiError::invalid_credential()),
                 Standing::RightEnded => Err(ApiError::out_of_scope()),

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heldar_access::Refused;
-use heldar_base::{Capability, Clock as _, Credential, Interval, Principal, Scope};
+use heldar_base::{Clock as _, Credential, Interval, KeySecret, Principal, Scope};
+use heldar_http::{Client, Denial, Reason, Via};
 use heldar_live::{Bus, Newcomer, Seat, Tracks, Transport};
 use heldar_rtsp::server::{
     AccessRequest, Account, Algorithm, BoxFuture, Challenger, Check, Credentials, Guest, Host, OpenError,
@@ -56,11 +56,18 @@ impl Door {
     fn decide(&self, request: &AccessRequest<'_>) -> Verdict {
         let Some(name) = LiveName::parse(request.path) else { return Verdict::NotFound };
         let check = match self.shown(&name, request) {
-            Shown::Nothing if request.granted || !self.kernel.accounts.required() => return Verdict::Granted,
-            Shown::Nothing => Check::Failed,
+            Shown::Nothing => match request.granted_to {
+                Some(to) => match self.standing(&read(to), &name, request.peer) {
+                    Standing::Holds(_) => return Verdict::Granted,
+                    Standing::RightEnded => return self.forbidden(request),
+                    Standing::CredentialEnded => Check::Failed,
+                },
+                None if !self.kernel.accounts.required() => return Verdict::Granted,
+                None => Check::Failed,
+            },
             Shown::Holds(credential) => match self.standing(&credential, &name, request.peer) {
                 Standing::Holds(_) => return Verdict::GrantedTo(written(&credential)),
-                Standing::RightEnded => return Verdict::Forbidden,
+                Standing::RightEnded => return self.forbidden(request),
                 Standing::CredentialEnded => Check::Failed,
             },
             // What a token has opened goes on (media.md 11.2), and clients repeat it with each sign of life.
@@ -68,13 +75,50 @@ impl Door {
             Shown::Held(check) => check,
             Shown::Wrong => Check::Failed,
         };
-        tracing::debug!(
+        // The first request of a client shows nothing as a rule, to be told how.
+        if request.credentials.is_some() || request.query.is_some() {
+            self.refused(request, &name, Reason::InvalidCredential);
+        }
+        Verdict::Challenge(self.challenger.challenges(check))
+    }
+
+    fn forbidden(&self, request: &AccessRequest<'_>) -> Verdict {
+        if let Some(name) = LiveName::parse(request.path) {
+            self.refused(request, &name, Reason::OutOfScope);
+        }
+        Verdict::Forbidden
+    }
+
+    /// A refusal is logged, counted and audited like one over HTTP.
+    fn refused(&self, request: &AccessRequest<'_>, name: &LiveName, reason: Reason) {
+        let kernel = &self.kernel;
+        tracing::info!(
             target: "heldar::security",
             peer = %request.peer,
             camera = %name.camera,
-            "an RTSP request was refused: its token or credentials do not hold"
+            reason = reason.as_str(),
+            "an RTSP request was refused"
         );
-        Verdict::Challenge(self.challenger.challenges(check))
+        let client = Client {
+            peer: request.peer,
+            address: request.peer.ip().to_canonical(),
+            via: Via::Direct,
+            scheme: heldar_http::Scheme::Http,
+            host: None,
+        };
+        let denial = Denial {
+            client: &client,
+            method: request.method,
+            route: "rtsp://{path}",
+            request_id: "",
+            reason: Some(reason),
+            capability: None,
+            camera: Some(name.camera.as_str()),
+            principal: None,
+        };
+        if let Some(row) = kernel.refusals.note(kernel.clock.wall(), &denial) {
+            kernel.audit(row);
+        }
     }
 
     /// Whether somebody may watch a name from there.
@@ -84,13 +128,7 @@ impl Door {
         match credential {
             Credential::Nothing if accounts.required() => Standing::CredentialEnded,
             Credential::Nothing => Standing::Holds(None),
-            Credential::Session(_) | Credential::Key(_) => {
-                match accounts.resolve_credential(credential, from) {
-                    Ok(_) => accounts.standing(credential, Some(Capability::VideoLive), Some(&name.camera)),
-                    Err(Refused::Address) => Standing::RightEnded,
-                    Err(Refused::Invalid) => Standing::CredentialEnded,
-                }
-            }
+            Credential::Session(_) | Credential::Key(_) => accounts.may_watch(credential, from, &name.camera),
         }
     }
 
@@ -181,7 +219,7 @@ fn written(credential: &Credential) -> String {
     match credential {
         Credential::Nothing => String::new(),
         Credential::Session(id) => format!("u{id}"),
-        Credential::Key(id) => format!("k{id}"),
+        Credential::Key(secret) => format!("k{}.{}", secret.key, secret.generation),
     }
 }
 
@@ -189,7 +227,10 @@ fn written(credential: &Credential) -> String {
 fn read(text: &str) -> Credential {
     match (text.strip_prefix('u'), text.strip_prefix('k')) {
         (Some(id), _) => Credential::Session(id.to_owned()),
-        (_, Some(id)) => Credential::Key(id.to_owned()),
+        (_, Some(secret)) => {
+            let (key, generation) = secret.split_once('.').unwrap_or((secret, ""));
+            Credential::Key(KeySecret { key: key.to_owned(), generation: generation.to_owned() })
+        }
         _ => Credential::Nothing,
     }
 }
@@ -211,9 +252,9 @@ impl Door {
             None => Shown::Nothing,
             Some(Credentials::Basic { password, .. }) => {
                 let key = self.kernel.accounts.resolve(password.expose(), request.peer.ip().to_canonical());
-                match key {
-                    Ok((resolved, _)) => Shown::Holds(resolved.principal.credential.clone()),
-                    Err(_) => check(password.expose()),
+                match key.map(|(resolved, _)| resolved.principal.credential.clone()) {
+                    Ok(credential @ Credential::Key(_)) => Shown::Holds(credential),
+                    _ => check(password.expose()),
                 }
             }
             Some(credentials @ Credentials::Digest(proof)) => {
