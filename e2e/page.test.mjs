@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { numberOf, presented } from './strip.mjs';
-import { Server, freePort, launchBrowser, scratch, startCameras, until } from './support.mjs';
+import { Server, freePort, launchBrowser, playing, scratch, startCameras, until } from './support.mjs';
 
 const SIZES = [
   { width: 1280, height: 800 },
@@ -63,9 +63,6 @@ async function open(viewport, touch = false) {
 }
 
 const row = (id) => page.locator(`.camera[data-camera=${id}]`);
-
-/** Waits until pictures go by. */
-const playing = (on = page) => on.waitForFunction(() => document.querySelector('#screen[data-phase=ready]') && document.querySelector('video.front')?.currentTime > 0.2);
 
 /** Waits until the player stands still at a picture. */
 async function settled() {
@@ -159,7 +156,7 @@ test('to the past and back to now, with a picture all the time', async () => {
   await page.keyboard.press('l');
   await page.locator('#screen[data-source=live][data-phase=ready]').waitFor();
   await page.locator('#screen-live', { hasText: 'Live' }).waitFor();
-  await playing();
+  await playing(page);
   assert.equal(await page.evaluate(() => { globalThis.watching = false; return globalThis.blanks; }), 0);
 });
 

@@ -47,8 +47,8 @@ export async function packets(input, kind) {
 }
 
 /** Runs a program beside everything else. */
-export function collect(program, args) {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export function collect(program, args, options = {}) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
   const [out, err] = [[], []];
   child.stdout.on('data', (bytes) => out.push(bytes));
   child.stderr.on('data', (bytes) => err.push(bytes));
