@@ -94,18 +94,7 @@ impl World {
     }
 
     pub(crate) async fn start_in(folder: tempfile::TempDir, env: &[(&str, &str)]) -> World {
-        let mut all: Vec<(OsString, OsString)> =
-            env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        all.push(("HELDAR_DATA_DIR".into(), folder.path().into()));
-        if env.iter().all(|(name, _)| *name != "HELDAR_API_PORT") {
-            all.push(("HELDAR_API_PORT".into(), "0".into()));
-        }
-        let input = Input { flags: Flags::take([]), env: all, files: &HostFiles };
-        let loaded = load(&input);
-        let configuration = Configuration::from(&loaded);
-        let settings = loaded.settings.unwrap_or_else(|errors| panic!("{errors}"));
-        let kernel = Kernel::start(settings).await.unwrap();
-        kernel.health.configured(configuration);
+        let kernel = start_kernel(folder.path(), env).await;
         let panics = kernel.metrics.counter("heldar_panics_total", "Panics caught.");
         let config = AppConfig {
             resolver: Arc::new(ByHeader),
@@ -168,6 +157,23 @@ impl World {
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
         Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
     }
+}
+
+/// A kernel over a folder, with variables of the environment.
+pub(crate) async fn start_kernel(folder: &std::path::Path, env: &[(&str, &str)]) -> Arc<Kernel> {
+    let mut all: Vec<(OsString, OsString)> =
+        env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    all.push(("HELDAR_DATA_DIR".into(), folder.into()));
+    if env.iter().all(|(name, _)| *name != "HELDAR_API_PORT") {
+        all.push(("HELDAR_API_PORT".into(), "0".into()));
+    }
+    let input = Input { flags: Flags::take([]), env: all, files: &HostFiles };
+    let loaded = load(&input);
+    let configuration = Configuration::from(&loaded);
+    let settings = loaded.settings.unwrap_or_else(|errors| panic!("{errors}"));
+    let kernel = Kernel::start(settings).await.unwrap();
+    kernel.health.configured(configuration);
+    kernel
 }
 
 /// Believes the test headers.

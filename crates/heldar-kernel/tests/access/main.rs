@@ -1,0 +1,12 @@
+//! Who gets in, what it sees, and what ends it: the whole application, with accounts as they are in use.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod house;
+mod lists;
+mod matrix;
+mod media;
+mod principals;
+mod tape;
