@@ -8,5 +8,8 @@ mod house;
 mod lists;
 mod matrix;
 mod media;
+mod posture;
 mod principals;
+mod protection;
+mod sign_in;
 mod tape;
