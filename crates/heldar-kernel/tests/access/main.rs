@@ -5,9 +5,11 @@
 mod support;
 
 mod house;
+mod keys;
 mod lists;
 mod matrix;
 mod media;
+mod people;
 mod posture;
 mod principals;
 mod protection;
