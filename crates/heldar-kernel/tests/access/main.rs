@@ -4,6 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the tests of restream use all of it")]
+#[path = "../restream/client.rs"]
+mod client;
+mod cuts;
+mod downloads;
 mod house;
 mod keys;
 mod lists;
@@ -15,3 +20,4 @@ mod principals;
 mod protection;
 mod sign_in;
 mod tape;
+mod viewers;
