@@ -8,6 +8,7 @@ mod support;
 #[path = "../restream/client.rs"]
 mod client;
 mod cuts;
+mod defects;
 mod downloads;
 mod house;
 mod keys;
