@@ -149,7 +149,8 @@ impl SiteCameras {
         }
     }
 
-    fn has_camera(&self, id: &str) -> bool {
+    /// Whether a camera is there, in use or removed with its footage kept.
+    pub fn has_camera(&self, id: &str) -> bool {
         self.cameras.contains_key(id)
     }
 

@@ -42,6 +42,16 @@ impl Gate {
         Ok(caller)
     }
 
+    /// A route that is open to everyone may act on a cookie all the same, or set one, as the one that signs out.
+    fn check_stranger(&self, client: &Client, parts: &Parts) -> Result<(), ApiError> {
+        if guarded_by_origin(&parts.method, &parts.headers)
+            && !self.edge.origin_allowed(client, &parts.headers)
+        {
+            return Err(ApiError::origin_not_allowed());
+        }
+        Ok(())
+    }
+
     /// auth-system.md 4.4: concerns cookies and open access; a token is put there on purpose.
     fn check_origin(&self, caller: &Caller, client: &Client, parts: &Parts) -> Result<(), ApiError> {
         let by_itself = matches!(caller.authorised_by(), AuthorisedBy::Cookie | AuthorisedBy::OpenAccess);
@@ -78,7 +88,9 @@ impl Rule {
         // The first guard names the route; there is one.
         let _first = exchange.route.set(Arc::clone(&self.template));
         let parameters = RawPathParams::from_request_parts(parts, &()).await;
-        if self.access.need != Need::Public {
+        if self.access.need == Need::Public {
+            gate.check_stranger(&exchange.client, parts)?;
+        } else {
             let caller = gate.admit(&exchange, parts).await?;
             let camera = match (self.access.scope, &parameters) {
                 (ScopeRule::Cam(wanted) | ScopeRule::Live(wanted), Ok(parameters)) => {

@@ -34,6 +34,11 @@ impl Accounts {
         capability: Option<Capability>,
         reach: &Reach,
     ) -> Standing {
+        if let Reach::Camera(camera) = reach
+            && !self.directory().sites().has_camera(camera.as_str())
+        {
+            return Standing::RightEnded;
+        }
         if *credential == Credential::Nothing {
             return Standing::Holds(None);
         }

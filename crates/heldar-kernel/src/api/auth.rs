@@ -475,12 +475,13 @@ async fn preferences(State(kernel): State<Api>, caller: Caller) -> Result<Json<s
 async fn set_preferences(
     State(kernel): State<Api>,
     caller: Caller,
-    Json(document): Json<serde_json::Value>,
+    document: Result<Json<serde_json::Value>, ApiError>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let principal = has_preferences(&caller)?;
-    if !document.is_object() {
-        return Err(ApiError::new(Code::Validation, "preferences are a JSON object"));
-    }
+    let Json(document) = document.map_err(|error| match error.code() {
+        Code::InvalidBody => ApiError::new(Code::Validation, "preferences are a JSON object"),
+        _ => error,
+    })?;
     let text = document.to_string();
     if text.len() > MAX_PREFERENCES {
         return Err(ApiError::new(Code::TooLarge, "preferences have at most 64 KiB"));

@@ -81,6 +81,10 @@ async fn recording(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::not_found("recording");
+    // Who is limited learns nothing of other folders, not even that the name would be none.
+    if !caller.scope().is_all() && (file.contains(['/', '\\']) || file == "." || file == "..") {
+        return Err(ApiError::out_of_scope());
+    }
     let name = SegmentName::parse(&camera.0, &file).map_err(|_| missing())?;
     if query.base.is_some_and(|base| base > LONGEST_BASE) {
         return Err(

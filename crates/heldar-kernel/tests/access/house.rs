@@ -124,6 +124,12 @@ impl House {
         (id, self.sign_in(username, PASSWORD).await)
     }
 
+    /// What a token or a key stands for.
+    pub(crate) fn credential(&self, token: &str) -> heldar_base::Credential {
+        let now = heldar_base::Clock::wall(&self.kernel.clock);
+        self.kernel.accounts.directory().find(token, now).expect("a token that holds")
+    }
+
     /// Makes a key; its id and its secret.
     pub(crate) async fn key(&self, fields: Value) -> (String, String) {
         let mut body = json!({ "name": "test", "confirm_privileged": true });

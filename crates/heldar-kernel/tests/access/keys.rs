@@ -154,7 +154,8 @@ async fn a_key_from_the_first_field_to_the_last() {
         let call = house.call(method.clone(), &format!("{}{rest}", of(&id))).token(as_admin).json(&json!({}));
         assert_eq!(call.send().await.error(), (404, "not_found".to_owned()), "{method} {rest}");
     }
-    assert!(house.audit("update_api_key").await.len() >= 4);
+    // The one that came too late to change anything has left none.
+    assert_eq!(house.audit("update_api_key").await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,6 @@ mod support;
 #[path = "../restream/client.rs"]
 mod client;
 mod cuts;
-mod defects;
 mod downloads;
 mod house;
 mod keys;
@@ -19,6 +18,7 @@ mod people;
 mod posture;
 mod principals;
 mod protection;
+mod running;
 mod sign_in;
 mod tape;
 mod viewers;

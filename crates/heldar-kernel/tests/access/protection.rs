@@ -165,6 +165,26 @@ async fn parallel_guesses_are_counted_one_by_one() {
     assert!(gets_in(answer).await);
 }
 
+/// Whoever has somebody's session may not guess the password with it, from wherever, nor unseen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_no_place_to_guess() {
+    let house = House::start().await;
+    let id = house.person("viewer", json!({})).await;
+    let token = text(&house.login("viewer", PASSWORD).from("10.16.0.1").ok().await["token"]);
+    let guess = |n: usize| {
+        let body = json!({ "current_password": format!("guess {n}"), "new_password": "battery staple" });
+        house.post("/api/v1/auth/password", body).token(&token).from(&format!("10.16.1.{n}"))
+    };
+    for n in 0..5 {
+        assert_eq!(guess(n).status().await, 400);
+    }
+    assert_eq!(guess(5).status().await, 429);
+    let rows = house.audit("change_password").await;
+    let failed = rows.iter().filter(|row| row["outcome"] == "failed" && row["actor"] == json!(id)).count();
+    assert_eq!(failed, 5);
+    assert_eq!(failures(&house, &id).await.len(), 5, "each counts where it came from");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_attempts_a_minute() {
     let house = House::start().await;
@@ -176,12 +196,10 @@ async fn thirty_attempts_a_minute() {
         assert_eq!(house.login(&name, "guess").from("10.6.0.1").status().await, 401);
     }
     let setup = json!({ "setup_token": "x", "username": "x", "password": "12345678" });
-    let password = json!({ "current_password": "wrong", "new_password": "battery staple" });
     for call in [
         house.login("viewer", PASSWORD),
         house.login("stranger", "x"),
         house.post("/api/v1/auth/setup", setup),
-        house.post("/api/v1/auth/password", password).token(&token),
     ] {
         let answer = call.from("10.6.0.1").send().await;
         // The bucket fills while the test runs.
@@ -371,7 +389,7 @@ async fn a_restart_forgets_nothing() {
     let path = format!("/api/v1/api-keys/{key_id}/rotate");
     let key = text(&house.post(&path, json!({ "grace_minutes": 5 })).token(&house.admin).ok().await["key"]);
     let name = heldar_kernel::live::LiveName::parse("cam_yard").unwrap();
-    let live = house.kernel.watching.tokens.issue(&name, &heldar_base::Credential::Key(key_id)).0;
+    let live = house.kernel.watching.tokens.issue(&name, &house.credential(&key)).0;
     let before = house.see(&format!("/api/v1/users/{id}")).await;
     let house = house.restart().await;
     assert_eq!(house.see(&format!("/api/v1/users/{id}")).await, before);

@@ -79,9 +79,12 @@ async fn a_new_camera_must_be_in_scope() {
     assert_eq!(body(&foreign), body(&missing));
     assert_eq!(foreign.error(), (400, "validation".to_owned()));
     assert_eq!(create(json!({ "name": "ghost", "site_id": "east" })).await.status, 201);
-    let patch = json!({ "site_id": "west" });
-    let answer = world.send(limited, Method::PATCH, "/api/v1/cameras/gate", Some(&patch)).await;
-    assert_eq!(answer.error(), (400, "validation".to_owned()));
+    // A site decides who else may see a camera: whoever is limited does not choose it.
+    for site in [json!("west"), json!("no"), json!(null)] {
+        let patch = json!({ "site_id": site });
+        let answer = world.send(limited, Method::PATCH, "/api/v1/cameras/ghost", Some(&patch)).await;
+        assert_eq!(answer.error(), (403, "forbidden".to_owned()), "{site}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

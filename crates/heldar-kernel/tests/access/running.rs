@@ -1,4 +1,4 @@
-//! What does not hold yet.
+//! Answers that run on, and requests that try it another way.
 
 use std::time::{Duration, Instant};
 
