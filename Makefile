@@ -28,7 +28,7 @@ test: ## install what is missing, then everything that a change must pass
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- ci
 
-soak: ## the long tests with full counts: kills, full disks, clock steps, lost databases, the simulation
+soak: ## the long tests with full counts: kills, full disks, clock steps, lost databases, the simulation, requests as every role
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- soak
 

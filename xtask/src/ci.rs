@@ -45,14 +45,22 @@ fn player() -> Vec<Step> {
     ]
 }
 
+/// What tests in a browser need.
+pub(crate) fn for_the_browser() -> Vec<Step> {
+    vec![
+        Step { name: "binary", work: Work::Cargo(&["build", "--locked", "-p", "heldar-server"]) },
+        Step { name: "browser packages", work: Work::Npm(BROWSER, NPM_CI) },
+    ]
+}
+
 /// Everything a change must pass.
 pub(crate) fn all() -> Vec<Step> {
     let mut steps = player();
     steps.extend(quick());
     steps.push(Step { name: "licences and sources", work: Work::CargoIfInstalled(DENY_OFFLINE) });
+    steps.push(Step { name: "locked packages of the fuzz targets", work: Work::Cargo(FUZZ_LOCK) });
     steps.push(Step { name: "tests", work: Work::Cargo(&["test", "--locked", "--workspace"]) });
-    steps.push(Step { name: "binary", work: Work::Cargo(&["build", "--locked", "-p", "heldar-server"]) });
-    steps.push(Step { name: "browser packages", work: Work::Npm(BROWSER, NPM_CI) });
+    steps.extend(for_the_browser());
     steps.push(Step { name: "end to end, in a browser", work: Work::Npm(BROWSER, &["test"]) });
     steps
 }
@@ -66,7 +74,10 @@ pub(crate) fn deny() -> Vec<Step> {
 }
 
 const PLAYER: &str = "web/player";
-const BROWSER: &str = "e2e";
+/// Folder of the tests in a browser.
+pub(crate) const BROWSER: &str = "e2e";
+/// The fuzz targets are no part of the workspace, and nothing else of these steps reads their lock file.
+const FUZZ_LOCK: &[&str] = &["tree", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--depth", "0"];
 const NPM_CI: &[&str] = &["ci", "--no-audit", "--no-fund"];
 const DENY_OFFLINE: &[&str] = &["deny", "--locked", "check", "licenses", "bans", "sources"];
 

@@ -1,10 +1,10 @@
 //! `make soak`: every test that knows full counts, run with them, and a table of what came out.
 //!
-//! Owns: which test crates those are (whoever reads the variable [`ASKED`]) and the form of the results. A failure does not
-//! keep the others from running. Figures are lines that tests add to the file that [`FIGURES`] names, each a row of a table:
+//! Owns: which test crates and browser tests those are (whoever reads the variable [`ASKED`]) and the form of the results. A
+//! failure does not keep the others from running. Figures are lines that tests add to the file that [`FIGURES`] names, each a row of a table:
 //! what was done, what was measured, the value.
 
-use crate::say;
+use crate::{ci, say};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +15,26 @@ const ASKED: &str = concat!("HELDAR_", "SOAK");
 /// Names the file of figures.
 const FIGURES: &str = concat!("HELDAR_", "SOAK_FIGURES");
 
-/// One test crate.
+/// One test crate, or one file of browser tests.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Suite {
+    /// Where it lies.
     package: String,
     test: String,
+}
+
+impl Suite {
+    fn command(&self, built: &Path) -> Command {
+        if self.package == ci::BROWSER {
+            let mut command = Command::new("node");
+            command.args(["--test", "--test-concurrency=1", &self.test]).current_dir(ci::BROWSER);
+            command.env("E2E_BINARY", built.join("debug/heldar"));
+            return command;
+        }
+        let mut command = Command::new("cargo");
+        command.args(["test", "--locked", "-p", &self.package, "--test", &self.test]);
+        command
+    }
 }
 
 /// Runs all of them and prints the results.
@@ -34,13 +49,14 @@ pub(crate) fn run() -> Result<(), String> {
     fs::write(&figures, "").map_err(|error| format!("{}: {error}", figures.display()))?;
     let mut rows = String::new();
     let mut failed = Vec::new();
-    for Suite { package, test } in suites(Path::new("crates"))? {
+    ci::run(&ci::for_the_browser())?;
+    let browser = browser_suites(Path::new(ci::BROWSER))?;
+    for suite in suites(Path::new("crates"))?.into_iter().chain(browser) {
+        let Suite { package, test } = &suite;
         say(&format!("== {package}, {test}\n"));
         let start = Instant::now();
-        let mut command = Command::new("cargo");
-        command.args(["test", "--locked", "-p", &package, "--test", &test]);
-        let status = command.env(ASKED, "1").env(FIGURES, &figures).status();
-        let passed = status.map_err(|error| format!("cargo: {error}"))?.success();
+        let status = suite.command(&built).env(ASKED, "1").env(FIGURES, &figures).status();
+        let passed = status.map_err(|error| format!("{package}, {test}: {error}"))?.success();
         let outcome = if passed { "passed" } else { "FAILED" };
         rows.push_str(&format!(
             "| {package}, {test} | {outcome} | {:.0} s |\n",
@@ -80,6 +96,20 @@ fn suites(crates: &Path) -> Result<Vec<Suite>, String> {
     Ok(suites)
 }
 
+/// Every file of browser tests that knows full counts, in order.
+fn browser_suites(folder: &Path) -> Result<Vec<Suite>, String> {
+    let mut suites = Vec::new();
+    for file in entries(folder)? {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let asks = |text: String| text.contains(&format!("process.env.{ASKED}"));
+        if name.ends_with(".test.mjs") && fs::read_to_string(&file).is_ok_and(asks) {
+            suites.push(Suite { package: ci::BROWSER.to_owned(), test: name });
+        }
+    }
+    suites.sort();
+    Ok(suites)
+}
+
 /// Whether a file, or one of those in a folder, reads the variable.
 fn mentions(path: &Path) -> Result<bool, String> {
     if !path.is_dir() {
@@ -110,5 +140,7 @@ mod tests {
         let known = |package: &str, test: &str| Suite { package: package.to_owned(), test: test.to_owned() };
         assert!(found.contains(&known("heldar-server", "faults")), "{found:?}");
         assert!(!found.contains(&known("heldar-server", "cli")), "{found:?}");
+        let found = browser_suites(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../e2e"))).unwrap();
+        assert_eq!(found, [known(ci::BROWSER, "api_conformance.test.mjs")]);
     }
 }
