@@ -235,8 +235,11 @@ async fn every_end_of_a_right_cuts_everybody_who_stands_on_it() {
     let Scene { served, base, .. } = &scene;
     let bystander = scene.somebody(Cause::SignedOut).await;
     let live = "/live/ws/cam_gate";
-    let bystanders =
-        [served.socket(live, &bystander.head), scene.by_token(&scene.live_token(&bystander).await)];
+    let bystanders = [
+        served.socket(live, &bystander.head),
+        scene.by_token(&scene.live_token(&bystander).await),
+        served.whep("/live/whep/cam_gate", &bystander.head),
+    ];
     for watcher in &bystanders {
         watcher.goes_on().await;
     }
@@ -260,17 +263,24 @@ async fn every_end_of_a_right_cuts_everybody_who_stands_on_it() {
         };
         let token = scene.live_token(&who).await;
         let mut sockets = [served.socket(live, &who.head), scene.by_token(&token)];
+        let mut whep = [
+            served.whep("/live/whep/cam_gate", &who.head),
+            served.whep(&format!("/live/whep/cam_gate?token={token}"), ""),
+        ];
         let mut hls = served.hls("/live/hls/cam_gate/index.m3u8", "", &who.head);
         let mut hls_by_token = served.hls("/live/hls/cam_gate/index.m3u8", &format!("token={token}"), "");
         let mut rtsp = served.rtsp(scene.rtsp, "cam_gate", &token);
         let mut downloads = [served.download(&video, &who.head), served.download(&file, &who.head)];
-        for watcher in sockets.iter().chain([&hls, &hls_by_token, &rtsp]).chain(&downloads) {
+        for watcher in sockets.iter().chain(&whep).chain([&hls, &hls_by_token, &rtsp]).chain(&downloads) {
             watcher.goes_on().await;
         }
         let since = scene.bring(cause, &who, begun).await;
         let (code, refusal) = if cause.ends_the_right_alone() { (4403, 403) } else { (4401, 401) };
         for socket in &mut sockets {
             assert_eq!(socket.ends(&name, since).await, End::Closed(code), "{name}");
+        }
+        for whep in &mut whep {
+            assert_eq!(whep.ends(&name, since).await, End::Broken, "{name}");
         }
         for hls in [&mut hls, &mut hls_by_token] {
             let end = hls.ends(&name, since).await;

@@ -22,3 +22,4 @@ mod running;
 mod sign_in;
 mod tape;
 mod viewers;
+mod whep;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::house::House;
+use crate::whep;
 
 /// A right that has ended shows within this time (auth-system.md 14).
 pub(crate) const CUT: Duration = Duration::from_secs(2);
@@ -90,7 +91,8 @@ impl Drop for Served {
 
 impl Served {
     pub(crate) async fn start() -> Served {
-        let house = House::start().await;
+        let house = House::start_with(&[("HELDAR_WEBRTC_UDP_PORT", "0")]).await;
+        house.kernel.open_webrtc(Ipv4Addr::LOCALHOST.into());
         let listeners = Listeners::bind(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]).await.unwrap();
         let address = listeners.addresses()[0];
         let slot = AppSlot::new(house.app.clone());
@@ -118,7 +120,7 @@ impl Served {
             let mut wanted = String::new();
             loop {
                 let path = format!("{path}?{query}{wanted}");
-                let answer = fetch(address, &path, &head).await;
+                let answer = fetch(address, "GET", &path, &head, "").await;
                 // One that was cut asks again, as players do.
                 let Some((status, body)) = answer else { continue };
                 match status {
@@ -138,6 +140,12 @@ impl Served {
                 wanted = format!("&_HLS_msn={}&_HLS_part={part}", first + segments);
             }
         })
+    }
+
+    /// Watches over WebRTC.
+    pub(crate) fn whep(&self, path: &str, head: &str) -> Watcher {
+        let (path, head, address) = (path.to_owned(), head.to_owned(), self.address);
+        Watcher::start("WebRTC", move |seen| async move { whep::watch(address, &path, &head, &seen).await })
     }
 
     /// Downloads, no faster than a slow line.
@@ -211,9 +219,18 @@ async fn socket(address: SocketAddr, request: String, seen: &AtomicUsize) -> std
 }
 
 /// A whole answer; `None` for one that was cut.
-async fn fetch(address: SocketAddr, path: &str, headers: &str) -> Option<(u16, String)> {
+pub(crate) async fn fetch(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     let mut stream = BufReader::new(TcpStream::connect(address).await.ok()?);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).await.ok()?;
     let (status, length) = head(&mut stream).await.ok()?;
     let mut body = Vec::new();
@@ -224,7 +241,7 @@ async fn fetch(address: SocketAddr, path: &str, headers: &str) -> Option<(u16, S
 
 /// Status of a request through the listener.
 pub(crate) async fn status(address: SocketAddr, path: &str, headers: &str) -> Option<u16> {
-    fetch(address, path, headers).await.map(|(status, _)| status)
+    fetch(address, "GET", path, headers, "").await.map(|(status, _)| status)
 }
 
 async fn download(address: SocketAddr, request: String, seen: &AtomicUsize) -> std::io::Result<End> {
