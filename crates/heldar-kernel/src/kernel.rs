@@ -179,7 +179,10 @@ impl Kernel {
         make_folders(&settings)?;
         let store = open_store(&settings, clock.wall()).await?;
         let disk = open_disk(&settings, &store, clock.wall()).await?;
-        let journal = Journal::open(&settings.storage.data_dir, clock)
+        let metrics = heldar_http::metrics::Registry::new();
+        let lost_audit =
+            metrics.counter("heldar_audit_dropped_total", "Audit rows that could not be kept for the store.");
+        let journal = Journal::open(&settings.storage.data_dir, clock, lost_audit)
             .map_err(|source| StartFailure::Folder { what: "data", source })?;
         // Before anything reads gaps or what was wanted.
         journal.replay(&store).await?;
@@ -204,7 +207,6 @@ impl Kernel {
         }
         let live = Arc::new(LiveIndex::new());
         let supervisor = Arc::new(Supervisor::new(journal.clone(), clock, settings.recorder.fragment));
-        let metrics = heldar_http::metrics::Registry::new();
         store.observe(Arc::new(StoreWatch::new(&metrics)));
         let accounts = Accounts::open(&settings, &store, clock, &metrics).await?;
         accounts.bootstrap().await.map_err(StartFailure::FirstAdministrator)?;

@@ -433,6 +433,7 @@ async fn metrics_have_their_names() {
         ("heldar_stream_ends_total{camera=\"gate\",reason=\"auth\"}", 1.0),
         ("heldar_store_write_queue", 0.0),
         ("heldar_store_busy_total", 0.0),
+        ("heldar_audit_dropped_total", 0.0),
         ("heldar_task_restarts_total{task=\"journal\"}", 0.0),
         ("heldar_task_restarts_total{task=\"stream\"}", 0.0),
         ("heldar_panics_total", 0.0),
@@ -461,11 +462,13 @@ async fn metrics_have_their_names() {
         "no segment was written by this camera"
     );
     assert!(!text.contains("heldar_camera_bitrate_kbps{"));
+    let audited = value("heldar_audit_rows_total").unwrap();
     // The series of a removed camera vanish.
     world.send(As::System, Method::DELETE, "/api/v1/cameras/gate", None).await.ok();
     let text = String::from_utf8(world.get("/metrics").await.bytes).unwrap();
     assert!(!text.contains("camera=\"gate\""), "{text}");
     assert!(text.contains("\nheldar_cameras_total 0\n"));
+    assert!(text.contains(&format!("\nheldar_audit_rows_total {}\n", audited + 1.0)), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,10 +7,12 @@ mod served;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use heldar_testkit::{PostgresCluster, Stop};
 use serde_json::{Value, json};
-use served::{Server, heldar};
+use served::{SOON, Server, heldar};
 
 const ON: (&str, &str) = ("HELDAR_AUTH_ENABLED", "true");
 const KEY_A: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -201,6 +203,132 @@ fn secrets_are_sealed_anew_with_another_key() {
     assert!(status == Some(2) && said.contains("HELDAR_SECRET_KEY"), "{said}");
     let (status, said) = run(folder, &[("HELDAR_SECRET_KEY_OLD", KEY_B)], &["rekey-secrets"], "");
     assert!(status == Some(1) && said.contains("HELDAR_SECRET_KEY is not set"), "{said}");
+}
+
+/// Signs in, asks for things and changes people, as somebody who holds a token.
+struct As<'a> {
+    server: &'a Server,
+    token: String,
+}
+
+impl As<'_> {
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let (header, body) = (bearer(&self.token), body.map(Value::to_string));
+        let mut arguments = vec!["-X", method, "-H", header.as_str()];
+        arguments.extend(body.iter().flat_map(|body| ["--json", body.as_str()]));
+        let (status, body) = self.server.curl(&arguments, path);
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        self.call("GET", path, None)
+    }
+}
+
+fn enter<'a>(server: &'a Server, username: &str, password: &str) -> As<'a> {
+    As { server, token: token(server, username, password) }
+}
+
+const ROOT: [(&str, &str); 3] =
+    [ON, ("HELDAR_BOOTSTRAP_ADMIN_USER", "root"), ("HELDAR_BOOTSTRAP_ADMIN_PASSWORD", "correct horse")];
+
+#[test]
+fn nothing_fails_open_while_the_database_is_away() {
+    let cluster = PostgresCluster::start().unwrap();
+    let database = cluster.create_database().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let variables = [&ROOT[..], &[("HELDAR_DATABASE_URL", database.as_str())]].concat();
+    let server = Server::start(scratch.path(), &variables);
+    let root = enter(&server, "root", "correct horse");
+    let new = json!({ "username": "guard", "password": "first password", "role": "guard" });
+    let (status, guard_row) = root.call("POST", "/api/v1/users", Some(&new));
+    assert_eq!(status, 201, "{guard_row}");
+    let path = format!("/api/v1/users/{}", guard_row["id"].as_str().unwrap());
+    let guard = enter(&server, "guard", "first password");
+    let me = |who: &As| who.get("/api/v1/auth/me").0;
+
+    cluster.stop(Stop::Immediate).unwrap();
+    let begun = Instant::now();
+    while sign_in(&server, "guard", "first password").0 != 503 {
+        assert!(begun.elapsed() < SOON, "{}", server.log());
+    }
+    let (status, answer) = sign_in(&server, "guard", "wrong");
+    assert_eq!(
+        (status, &answer["code"]),
+        (503, &json!("store_unavailable")),
+        "the same as with the right password"
+    );
+    assert_eq!((me(&root), me(&guard)), (200, 200), "who was signed in stays so");
+    let stranger = As { server: &server, token: format!("vsk_{}", "0".repeat(64)) };
+    assert_eq!(me(&stranger), 401);
+    assert_eq!(guard.get("/api/v1/users").0, 403);
+    let (status, answer) = root.call("PATCH", &path, Some(&json!({ "role": "admin" })));
+    assert_eq!((status, &answer["code"]), (503, &json!("store_unavailable")), "{answer}");
+    assert_eq!(guard.get("/api/v1/auth/me").1["role"], "guard", "what is refused is not in force");
+    assert_eq!(guard.call("POST", "/api/v1/auth/logout", None).0, 204);
+    assert_eq!(me(&guard), 401, "a sign-out holds at once");
+    // What the store was not told waits in the spool, whatever becomes of the process.
+    let spool = scratch.path().join("data/events.spool");
+    let begun = Instant::now();
+    while !fs::read(&spool).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(r#""logout""#)) {
+        assert!(begun.elapsed() < SOON, "{}", server.log());
+    }
+    let tokens = [root.token.clone(), guard.token.clone()];
+    drop(server);
+    cluster.resume().unwrap();
+    let server = Server::start(scratch.path(), &variables);
+    let [root, guard] = tokens.map(|token| As { server: &server, token });
+    assert_eq!((me(&root), me(&guard)), (200, 401));
+    let (_, rows) = root.get("/api/v1/audit?action=logout");
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["target_id"]), (1, &guard_row["id"]));
+}
+
+#[test]
+fn a_kill_leaves_people_and_their_audit_rows_together() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut promised: Vec<String> = Vec::new();
+    for round in 0..4 {
+        let server = Server::start(scratch.path(), &ROOT);
+        let root = enter(&server, "root", "correct horse");
+        let process = server.id().to_string();
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(700 + 137 * round));
+            assert!(Command::new("kill").args(["-KILL", &process]).status().unwrap().success());
+        });
+        for n in 0.. {
+            let name = format!("p{round}x{n}");
+            let body = json!({ "username": name, "password": "first password" });
+            match root.call("POST", "/api/v1/users", Some(&body)).0 {
+                201 => promised.push(name),
+                0 => break,
+                other => panic!("{other}"),
+            }
+        }
+        killer.join().unwrap();
+    }
+    let server = Server::start(scratch.path(), &ROOT);
+    let root = enter(&server, "root", "correct horse");
+    let (_, people) = root.get("/api/v1/users");
+    let (_, rows) = root.get("/api/v1/audit?action=create_user&limit=5000");
+    let texts = |list: &Value, name: &str| -> Vec<String> {
+        let mut texts: Vec<String> =
+            list.as_array().unwrap().iter().map(|row| row[name].as_str().unwrap().to_owned()).collect();
+        texts.sort_unstable();
+        texts
+    };
+    let names = texts(&people, "username");
+    assert!(
+        promised.len() >= 4 && promised.iter().all(|name| names.contains(name)),
+        "{promised:?} {names:?}"
+    );
+    let made: Vec<String> = texts(&rows, "target_id");
+    let mut ids = texts(&people, "id");
+    let first = people.as_array().unwrap().iter().find(|person| person["username"] == "root").unwrap();
+    ids.retain(|id| first["id"] != id.as_str());
+    assert_eq!(
+        made.iter().filter(|id| first["id"] != id.as_str()).collect::<Vec<_>>(),
+        ids.iter().collect::<Vec<_>>()
+    );
 }
 
 /// Whether a file of the data folder holds a text.

@@ -36,7 +36,7 @@ mod writer;
 
 pub use error::{ErrorKind, StoreError};
 pub use model::*;
-pub use observe::{Observer, Work};
+pub use observe::{Changes, Observer, Work};
 pub use op::{Durability, Operation, Outcome, WriteOp};
 pub use read::{CameraQuery, PAGE_LIMIT};
 pub use size::{Engine, StoreSize};

@@ -36,12 +36,21 @@ impl Work {
     }
 }
 
+/// What the operations of a group changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Rows.
+    pub rows: u64,
+    /// Audit rows among them.
+    pub audited: u64,
+}
+
 /// Hears of the store's work.
 pub trait Observer: Send + Sync {
     /// Work was done, or failed, after this time.
     fn took(&self, work: Work, time: Duration);
-    /// A group that changed so many rows was committed.
-    fn committed(&self, rows: u64);
+    /// A group was committed.
+    fn committed(&self, changes: Changes);
     /// Work was given up because the database was locked or had no connection free.
     fn busy(&self);
 }
@@ -74,9 +83,9 @@ impl Observed {
         result
     }
 
-    pub(crate) fn committed(&self, rows: u64) {
+    pub(crate) fn committed(&self, changes: Changes) {
         if let Some(observer) = self.0.get() {
-            observer.committed(rows);
+            observer.committed(changes);
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use setup::KEY as SETUP_TOKEN;
 pub use setup::SetupLink;
 pub use sign_in::{Attempt, SignedIn};
 
-use crate::engine::journal::random_bits;
+use crate::engine::journal::{Entry, random_bits};
 use crate::registry::{Author, Target};
 use hashing::Hashing;
 
@@ -82,8 +82,6 @@ pub struct Accounts {
     /// An attack that was not told of yet.
     attack: Mutex<Option<Attack>>,
     hashing: Hashing,
-    /// Sign-ins that ended while the store was away.
-    ended: Mutex<Vec<String>>,
     meters: Meters,
 }
 
@@ -135,7 +133,6 @@ impl Accounts {
             attacks: Mutex::default(),
             attack: Mutex::default(),
             hashing,
-            ended: Mutex::default(),
             meters: Meters {
                 logins: metrics.counters("heldar_auth_logins_total", "Attempts to sign in.", ["result"]),
                 sessions: metrics.gauge("heldar_auth_sessions", "Sign-ins that hold."),
@@ -229,8 +226,12 @@ impl Accounts {
         &self.settings
     }
 
-    /// Ends the sign-ins behind these tokens, in memory at once. The store hears of it now or when it can.
-    pub async fn sign_out(&self, author: impl Fn(&heldar_base::Principal) -> Author, tokens: &[String]) {
+    /// Ends the sign-ins behind these tokens, in memory at once. What the store did not take of it now is returned.
+    pub async fn sign_out(
+        &self,
+        author: impl Fn(&heldar_base::Principal) -> Author,
+        tokens: &[String],
+    ) -> Vec<Entry> {
         let now = self.clock.wall();
         let mut rows = Vec::new();
         let any = {
@@ -238,7 +239,7 @@ impl Accounts {
             tokens.iter().any(|token| matches!(directory.find(token, now), Some(Credential::Session(_))))
         };
         if !any {
-            return;
+            return Vec::new();
         }
         let ended: Vec<String> = self.change(|directory| {
             let mut ended = Vec::new();
@@ -256,17 +257,21 @@ impl Accounts {
             ended
         });
         if ended.is_empty() {
-            return;
+            return Vec::new();
         }
         let mut ops = vec![EndSessions { ids: ended.clone() }.into()];
-        ops.extend(rows.into_iter().map(|entry| heldar_store::op::AppendAudit { entry }.into()));
-        if let Err(error) = self.store.write_all(ops).await {
-            tracing::warn!(%error, "a sign-out is stored later");
-            lock(&self.ended).extend(ended);
+        ops.extend(rows.iter().cloned().map(|entry| heldar_store::op::AppendAudit { entry }.into()));
+        match self.store.write_all(ops).await {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(%error, "a sign-out is stored later");
+                let rows = rows.into_iter().map(|row| Entry::Audit(Box::new(row)));
+                std::iter::once(Entry::EndSessions(ended)).chain(rows).collect()
+            }
         }
     }
 
-    /// Lets time pass: sign-ins that are over by themselves, use that the store has not heard of, ends it has not heard of.
+    /// Lets time pass: sign-ins that are over by themselves, use that the store has not heard of.
     pub async fn tick(&self) {
         let now = self.clock.wall();
         let (sessions, keys) = self.directory().touched();
@@ -288,15 +293,10 @@ impl Accounts {
         if !used.touched.is_empty() {
             ops.push(used.into());
         }
-        let ended = std::mem::take(&mut *lock(&self.ended));
-        if !ended.is_empty() {
-            ops.push(EndSessions { ids: ended.clone() }.into());
-        }
         if !ops.is_empty()
             && let Err(error) = self.store.write_all(ops).await
         {
             tracing::debug!(%error, "use of sign-ins and keys is stored later");
-            lock(&self.ended).extend(ended);
         }
     }
 

@@ -212,11 +212,19 @@ async fn logout(
     id: RequestId,
     headers: HeaderMap,
 ) -> (StatusCode, [(header::HeaderName, HeaderValue); 1]) {
-    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let author = |principal: &Principal| {
-        Author::new(principal).by_request(client.address.to_string(), user_agent, id.as_str())
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let author = move |principal: &Principal| {
+        Author::new(principal).by_request(client.address.to_string(), user_agent.as_deref(), id.as_str())
     };
-    kernel.accounts.sign_out(author, &all_tokens(&headers)).await;
+    let tokens = all_tokens(&headers);
+    // On a task of its own: what has begun is written down, whether the caller waits for it or not.
+    let signing_out = tokio::spawn(async move {
+        for entry in kernel.accounts.sign_out(author, &tokens).await {
+            kernel.journal.push(entry);
+        }
+    });
+    // An error would be a panic, which is reported where it happens.
+    let _done = signing_out.await;
     (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cleared_cookie())])
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heldar_http::metrics::{Counter, DURATION_BUCKETS, Histogram, Registry};
-use heldar_store::{Observer, Work};
+use heldar_store::{Changes, Observer, Work};
 
 /// Buckets of the rows of a commit.
 const ROWS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0];
@@ -13,6 +13,7 @@ const ROWS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 100
 pub struct StoreWatch {
     times: [Arc<Histogram>; Work::ALL.len()],
     rows: Arc<Histogram>,
+    audited: Arc<Counter>,
     busy: Arc<Counter>,
 }
 
@@ -28,6 +29,7 @@ impl StoreWatch {
         StoreWatch {
             times: Work::ALL.map(|work| times.with([work.as_str()])),
             rows: registry.histogram("heldar_store_commit_rows", "Rows that a commit changed.", ROWS),
+            audited: registry.counter("heldar_audit_rows_total", "Audit rows that are stored."),
             busy: registry.counter("heldar_store_busy_total", "Work given up because the database was busy."),
         }
     }
@@ -41,8 +43,9 @@ impl Observer for StoreWatch {
         }
     }
 
-    fn committed(&self, rows: u64) {
-        self.rows.observe(rows as f64);
+    fn committed(&self, changes: Changes) {
+        self.rows.observe(changes.rows as f64);
+        self.audited.add(changes.audited as f64);
     }
 
     fn busy(&self) {

@@ -84,7 +84,7 @@ impl Engine {
         }
         let live = Arc::new(LiveIndex::new());
         let clock = Arc::clone(from.clock);
-        let journal = Arc::new(Journal::open(from.folder, Arc::clone(&clock)).unwrap());
+        let journal = Arc::new(Journal::open(from.folder, Arc::clone(&clock), Arc::default()).unwrap());
         let supervisor = Arc::new(Supervisor::new(journal.clone(), Arc::clone(&clock), FRAGMENT));
         let disk: Arc<dyn Disk> = Arc::new(from.disk.clone());
         let config = WriterConfig { queue_bytes: from.queue_bytes, sync_interval: SYNC_INTERVAL };

@@ -41,6 +41,7 @@ impl Apply for AppendAudit {
             e.request_id.as_deref(),
         ];
         if tx.run(AUDIT_INSERT, row).await? > 0 {
+            tx.audit_row();
             for camera in e.several_cameras() {
                 tx.run(AUDIT_CAMERA_INSERT, args![e.id.as_str(), camera]).await?;
             }

@@ -42,11 +42,13 @@ pub(crate) struct Tx<'c> {
     changed: u64,
     /// Rows changed by those before it.
     before: u64,
+    /// Audit rows among them all.
+    audited: u64,
 }
 
 impl<'c> Tx<'c> {
     pub(crate) fn new(conn: &'c mut Conn, next_seq: &'c mut i64) -> Self {
-        Tx { conn, next_seq, changed: 0, before: 0 }
+        Tx { conn, next_seq, changed: 0, before: 0, audited: 0 }
     }
 
     /// Begins to count the changes of the next operation.
@@ -58,6 +60,16 @@ impl<'c> Tx<'c> {
     /// Rows changed by all operations.
     pub(crate) fn changed_in_all(&self) -> u64 {
         self.before + self.changed
+    }
+
+    /// An audit row was added.
+    pub(crate) fn audit_row(&mut self) {
+        self.audited += 1;
+    }
+
+    /// Audit rows that were added.
+    pub(crate) fn audited(&self) -> u64 {
+        self.audited
     }
 
     /// True when the running operation has changed something.

@@ -2,7 +2,7 @@
 
 use super::{Doubt, Member, SEQ_BLOCK, Writer, fenced, lost};
 use crate::error::{ErrorKind, StoreError};
-use crate::observe::Work;
+use crate::observe::{Changes, Work};
 use crate::op::{Durability, OpError, Outcome, Tx};
 
 /// What one attempt at a group came to.
@@ -100,13 +100,13 @@ impl Writer {
             Err(error) if error.kind() == ErrorKind::Fenced => return Attempt::Fenced,
             Err(error) => return self.undo(error.into()).await,
         }
-        let (results, rows) = match self.apply(group).await {
+        let (results, changes) = match self.apply(group).await {
             Ok(results) => results,
             Err(error) => return self.undo(error.into()).await,
         };
         match self.observed.time(Work::Commit, self.link.commit()).await {
             Ok(()) => {
-                self.observed.committed(rows);
+                self.observed.committed(changes);
                 if durability == Durability::Full {
                     self.sequence.durable = self.sequence.reserved;
                 }
@@ -116,11 +116,11 @@ impl Writer {
         }
     }
 
-    /// A result for each member, and how many rows they changed.
+    /// A result for each member, and what they changed.
     async fn apply(
         &mut self,
         group: &[Member],
-    ) -> Result<(Vec<Result<Outcome, StoreError>>, u64), StoreError> {
+    ) -> Result<(Vec<Result<Outcome, StoreError>>, Changes), StoreError> {
         let conn = self.link.conn()?;
         let mut tx = Tx::new(conn, &mut self.sequence.next);
         let mut results = Vec::with_capacity(group.len());
@@ -133,8 +133,8 @@ impl Writer {
                 Err(OpError::Refused(error) | OpError::Failed(error)) => return Err(error),
             }
         }
-        let rows = tx.changed_in_all();
-        Ok((results, rows))
+        let changes = Changes { rows: tx.changed_in_all(), audited: tx.audited() };
+        Ok((results, changes))
     }
 
     /// Rolls back what an attempt left open.

@@ -3,7 +3,7 @@
 //! Owns: the JSON form of entries on disk. Fields may be added to it, never renamed: a spool outlives an upgrade.
 
 use heldar_base::{CameraId, Cause, NotWanted, PublicId, WallTime};
-use heldar_store::op::{AppendAudit, AppendEvents, AppendWanted, PutGap, RemoveGaps, WriteOp};
+use heldar_store::op::{AppendAudit, AppendEvents, AppendWanted, EndSessions, PutGap, RemoveGaps, WriteOp};
 use heldar_store::{AuditEntry, FillState, Gap, NewEvent, Severity};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub enum Entry {
     },
     /// An audit row of something that happened outside the store.
     Audit(Box<AuditEntry>),
+    /// Login sessions that ended.
+    EndSessions(Vec<String>),
     /// Entries that had to go for want of room.
     Lost(Loss),
 }
@@ -83,7 +85,7 @@ pub(super) enum Rank {
     Warning,
     /// Events to be acted on.
     Critical,
-    /// What the ledger and the audit trail are made of.
+    /// What the ledger and the audit trail are made of, and ends of sessions.
     Ledger,
     /// The report of a loss: stays.
     Lost,
@@ -108,7 +110,11 @@ impl Entry {
                 Severity::Warning => Rank::Warning,
                 Severity::Critical => Rank::Critical,
             },
-            Entry::Gap(_) | Entry::RemoveGap(_) | Entry::Wanted { .. } | Entry::Audit(_) => Rank::Ledger,
+            Entry::Gap(_)
+            | Entry::RemoveGap(_)
+            | Entry::Wanted { .. }
+            | Entry::Audit(_)
+            | Entry::EndSessions(_) => Rank::Ledger,
             Entry::Lost(_) => Rank::Lost,
         }
     }
@@ -118,15 +124,23 @@ impl Entry {
         match self {
             Entry::Event(event) => Some(event.timestamp),
             Entry::Gap(gap) => Some(gap.start),
-            Entry::RemoveGap(_) => None,
+            Entry::RemoveGap(_) | Entry::EndSessions(_) => None,
             Entry::Wanted { at, .. } => Some(*at),
             Entry::Audit(entry) => Some(entry.created_at),
             Entry::Lost(loss) => Some(loss.to),
         }
     }
 
-    /// The write that stores it. Doing it again right after has no effect: events, gaps and audit rows have ids, and what is wanted
-    /// already is no change.
+    /// The time of an audit row; `None` for everything else.
+    pub(super) fn audit_time(&self) -> Option<WallTime> {
+        match self {
+            Entry::Audit(entry) => Some(entry.created_at),
+            _ => None,
+        }
+    }
+
+    /// The write that stores it. Doing it again right after has no effect: events, gaps, sessions and audit rows have ids, and what is
+    /// wanted already is no change.
     pub(super) fn write_op(self) -> WriteOp {
         match self {
             Entry::Event(event) => AppendEvents { events: vec![event] }.into(),
@@ -134,6 +148,7 @@ impl Entry {
             Entry::Lost(loss) => AppendEvents { events: vec![loss.event()] }.into(),
             Entry::Gap(gap) => PutGap { gap }.into(),
             Entry::RemoveGap(id) => RemoveGaps { ids: vec![id] }.into(),
+            Entry::EndSessions(ids) => EndSessions { ids }.into(),
             Entry::Wanted { camera, at, reason } => AppendWanted { camera, at, reason }.into(),
         }
     }
@@ -186,6 +201,9 @@ enum Wire {
         reason: Option<String>,
     },
     Audit(Box<AuditEntry>),
+    EndSessions {
+        ids: Vec<String>,
+    },
     Lost(Loss),
 }
 
@@ -221,6 +239,7 @@ impl From<Entry> for Wire {
                 Wire::Wanted { camera, at, reason: reason.map(|reason| reason.as_str().to_owned()) }
             }
             Entry::Audit(entry) => Wire::Audit(entry),
+            Entry::EndSessions(ids) => Wire::EndSessions { ids },
             Entry::Lost(loss) => Wire::Lost(loss),
         }
     }
@@ -272,6 +291,7 @@ impl Wire {
                 },
             },
             Wire::Audit(entry) => Entry::Audit(entry),
+            Wire::EndSessions { ids } => Entry::EndSessions(ids),
             Wire::Lost(loss) => Entry::Lost(loss),
         })
     }
@@ -307,6 +327,7 @@ mod tests {
         let audit = author.did(at, "view_playback", target, serde_json::json!({ "count": 2 }));
         for entry in [
             Entry::Audit(Box::new(audit)),
+            Entry::EndSessions(vec!["ses_1".to_owned(), "ses_2".to_owned()]),
             Entry::Event(event),
             Entry::Gap(gap),
             Entry::RemoveGap(PublicId::new(Gap::PREFIX, u128::MAX)),

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use heldar_base::{CameraId, Clock, Scope, WallTime};
+use heldar_http::metrics::Counter;
 use heldar_store::op::{PutSetting, PutStatuses, WriteOp};
 use heldar_store::{CameraStatus, ErrorKind, NewEvent, Severity, Store, StoreError};
 use tokio::sync::Notify;
@@ -64,6 +65,8 @@ struct Shared {
     spooled: AtomicU64,
     /// The spool could not be written when last tried.
     failing: AtomicBool,
+    /// Audit rows that were dropped for want of room, or that the store refuses.
+    lost_audit: Arc<Counter>,
     clock: Arc<dyn Clock>,
 }
 
@@ -77,6 +80,7 @@ impl Shared {
         let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut spool);
         self.spooled.store(spool.waiting(), Ordering::SeqCst);
+        self.lost_audit.add(spool.take_lost_audit() as f64);
         result
     }
 
@@ -148,15 +152,20 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Takes up what an earlier process left in the data folder.
+    /// Takes up what an earlier process left in the data folder. `lost_audit` counts audit rows that are given up.
     ///
     /// # Errors
     /// The spool file is there and cannot be opened.
-    pub fn open(data_folder: &Path, clock: impl Clock) -> io::Result<Self> {
-        Journal::bounded(data_folder, SPOOL_BOUND, clock)
+    pub fn open(data_folder: &Path, clock: impl Clock, lost_audit: Arc<Counter>) -> io::Result<Self> {
+        Journal::bounded(data_folder, SPOOL_BOUND, clock, lost_audit)
     }
 
-    fn bounded(data_folder: &Path, bound: u64, clock: impl Clock) -> io::Result<Self> {
+    fn bounded(
+        data_folder: &Path,
+        bound: u64,
+        clock: impl Clock,
+        lost_audit: Arc<Counter>,
+    ) -> io::Result<Self> {
         let spool = Spool::open(&data_folder.join(SPOOL), bound)?;
         let spooled = AtomicU64::new(spool.waiting());
         let shared = Shared {
@@ -164,6 +173,7 @@ impl Journal {
             spool: Mutex::new(spool),
             spooled,
             failing: AtomicBool::new(false),
+            lost_audit,
             clock: Arc::new(clock),
         };
         Ok(Journal { shared: Arc::new(shared), wake: Notify::new(), turn: tokio::sync::Mutex::default() })
@@ -183,6 +193,9 @@ impl Journal {
             let victim =
                 expendable.filter_map(|r| queue.entries.iter().position(|(_, e)| e.rank() == *r)).next();
             if let Some((_, victim)) = victim.and_then(|at| queue.entries.remove(at)) {
+                if matches!(victim, Entry::Audit(_)) {
+                    self.shared.lost_audit.inc();
+                }
                 Loss::add(&mut queue.loss, victim.at().unwrap_or(now));
             }
         }
@@ -332,7 +345,8 @@ impl Journal {
             Err(_refused) => {}
         }
         for entry in entries {
-            taken_or_refused(self.attend(store.write_all(vec![entry.write_op()])).await)?;
+            let audit = entry.audit_time();
+            self.taken_or_refused(audit, self.attend(store.write_all(vec![entry.write_op()])).await)?;
         }
         Ok(())
     }
@@ -349,8 +363,9 @@ impl Journal {
             Err(error) if is_away(&error) => return Err(error),
             Err(_refused) => {
                 for (number, entry) in readable {
+                    let audit = entry.audit_time();
                     let ops = vec![entry.write_op(), self.note(batch.mark(number))];
-                    taken_or_refused(self.attend(store.write_all(ops)).await)?;
+                    self.taken_or_refused(audit, self.attend(store.write_all(ops)).await)?;
                     self.blocking(move |shared| shared.advance(number)).await;
                 }
             }
@@ -386,6 +401,31 @@ impl Journal {
         }
     }
 
+    /// An entry that is refused is done with: its camera is gone, or it contradicts a row, and repeating it changes
+    /// nothing. An audit row, given by its time, contradicts nothing and is reported as lost.
+    fn taken_or_refused<T>(
+        &self,
+        audit: Option<WallTime>,
+        written: Result<T, StoreError>,
+    ) -> Result<(), StoreError> {
+        match written {
+            Ok(_outcome) => {}
+            Err(error) if is_away(&error) => return Err(error),
+            Err(error) => {
+                if let Some(at) = audit {
+                    self.shared.lost_audit.inc();
+                    Loss::add(&mut self.shared.queue().loss, at);
+                    tracing::error!(%error, "an audit row cannot be stored");
+                } else if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) {
+                    tracing::debug!(%error, "a journal entry was refused");
+                } else {
+                    tracing::error!(%error, "an event or gap cannot be stored");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for a write; when that takes long, what waits behind it is brought to safety meanwhile.
     async fn attend<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let mut write = pin!(write);
@@ -418,22 +458,6 @@ impl Journal {
 /// Whether the same write may succeed later.
 fn is_away(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Fenced)
-}
-
-/// An entry that is refused is done with: its camera is gone, or it contradicts a row, and repeating it changes nothing.
-fn taken_or_refused<T>(written: Result<T, StoreError>) -> Result<(), StoreError> {
-    match written {
-        Ok(_outcome) => Ok(()),
-        Err(error) if is_away(&error) => Err(error),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
-            tracing::debug!(%error, "a journal entry was refused");
-            Ok(())
-        }
-        Err(error) => {
-            tracing::error!(%error, "an event or gap cannot be stored");
-            Ok(())
-        }
-    }
 }
 
 /// A new event with a fresh id.

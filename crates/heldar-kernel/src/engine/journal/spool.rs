@@ -51,6 +51,8 @@ pub(super) struct Spool {
     waiting: u64,
     /// Records up to this number were handed out and must stay.
     handed_out: u64,
+    /// Audit rows that went for want of room, since this was asked last.
+    lost_audit: u64,
 }
 
 /// Records from the front.
@@ -164,6 +166,7 @@ impl Spool {
             end: HEADER,
             waiting: 0,
             handed_out: 0,
+            lost_audit: 0,
         };
         let file = match File::options().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -209,6 +212,11 @@ impl Spool {
         self.waiting
     }
 
+    /// Audit rows that went for want of room since this was asked last.
+    pub(super) fn take_lost_audit(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_audit)
+    }
+
     /// Passes over the records that a mark says are stored.
     ///
     /// # Errors
@@ -232,6 +240,7 @@ impl Spool {
             let body = entry.to_bytes();
             if body.is_empty() || body.len() > LONGEST {
                 tracing::error!(bytes = body.len(), "an entry is too long for the event spool");
+                self.lost_audit += u64::from(matches!(entry, Entry::Audit(_)));
                 continue;
             }
             let at = entry.at().unwrap_or(now).0;
@@ -345,10 +354,15 @@ impl Spool {
         let draft = self.path.with_extension("spool.new");
         let _left_over = fs::remove_file(&draft);
         let mut out = BufWriter::new(create(&draft, self.id)?);
-        let (mut end, mut waiting) = (HEADER, 0);
+        let (mut end, mut waiting, mut lost_audit) = (HEADER, 0, 0);
         let mut doomed = doomed.into_iter().peekable();
         self.each(|mut record| {
+            let is_audit = |record: &Record| {
+                record.rank == Rank::Ledger
+                    && matches!(Entry::from_bytes(&record.body), Some(Entry::Audit(_)))
+            };
             if loss.as_ref().is_some_and(|(number, _)| *number == record.number) {
+                lost_audit += u64::from(is_audit(&record));
                 if let Some((_, loss)) = &loss {
                     record.rank = Rank::Lost;
                     record.at = loss.to.0;
@@ -356,6 +370,7 @@ impl Spool {
                 }
                 doomed.next_if_eq(&record.number);
             } else if doomed.next_if_eq(&record.number).is_some() {
+                lost_audit += u64::from(is_audit(&record));
                 return Ok(Walk::On);
             }
             end += record.len();
@@ -369,6 +384,7 @@ impl Spool {
         sync_folder(&self.path)?;
         self.file = Some(file);
         (self.begin, self.end, self.waiting) = (HEADER, end, waiting);
+        self.lost_audit += lost_audit;
         Ok(())
     }
 

@@ -3,7 +3,9 @@ use std::fs;
 use heldar_base::NotWanted;
 use heldar_ingest::SystemClock;
 use heldar_store::op::CreateCamera;
-use heldar_store::{CameraFields, DeviceTls, EventFilter, RecordMode, RtspTransport, StoreConfig, TimeRange};
+use heldar_store::{
+    AuditFilter, CameraFields, DeviceTls, EventFilter, RecordMode, RtspTransport, StoreConfig, TimeRange,
+};
 use heldar_testkit::{PostgresCluster, Stop};
 
 use super::*;
@@ -38,7 +40,7 @@ impl World {
     }
 
     fn journal(&self) -> Journal {
-        Journal::open(self.folder.path(), self.clock).unwrap()
+        Journal::open(self.folder.path(), self.clock, Arc::default()).unwrap()
     }
 }
 
@@ -167,7 +169,7 @@ async fn a_running_journal_goes_on_when_the_store_is_back() {
 async fn a_full_spool_reports_its_loss_in_one_event() {
     let world = World::new();
     let store = world.store().await;
-    let journal = Journal::bounded(world.folder.path(), 16 << 10, world.clock).unwrap();
+    let journal = Journal::bounded(world.folder.path(), 16 << 10, world.clock, Arc::default()).unwrap();
     world.cluster.stop(Stop::Immediate).unwrap();
     for n in 0..500 {
         raise(&journal, n);
@@ -192,11 +194,36 @@ async fn a_full_spool_reports_its_loss_in_one_event() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn audit_rows_that_find_no_room_are_counted() {
+    let world = World::new();
+    let store = world.store().await;
+    let lost = Arc::new(Counter::default());
+    let journal = Journal::bounded(world.folder.path(), 64 << 10, world.clock, lost.clone()).unwrap();
+    world.cluster.stop(Stop::Immediate).unwrap();
+    let author = crate::registry::Author::new(&heldar_base::Principal::system());
+    for n in 0..500 {
+        raise(&journal, n);
+        let target = crate::registry::Target { kind: "route", id: "/api/v1/cameras" };
+        let row = author.did(world.clock.wall(), "access_denied", target, serde_json::json!({ "n": n }));
+        journal.push(Entry::Audit(Box::new(row)));
+        journal.flush(&store).await.unwrap_err();
+    }
+    world.cluster.resume().unwrap();
+    drop(store);
+    let store = world.store().await;
+    journal.flush(&store).await.unwrap();
+    let page = store.audit(&Scope::All, &AuditFilter::default(), None, 1000).await.unwrap();
+    let kept = page.rows.len();
+    assert!(kept > 20 && kept < 480, "{kept} rows");
+    assert_eq!(lost.get(), (500 - kept) as f64);
+}
+
 #[tokio::test]
 async fn without_a_disk_events_wait_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let clock = SystemClock::new();
-    let journal = Journal::open(&folder.path().join("gone"), clock).unwrap();
+    let journal = Journal::open(&folder.path().join("gone"), clock, Arc::default()).unwrap();
     let url = format!("sqlite://{}/test.db", folder.path().display()).parse().unwrap();
     let store = Store::open(StoreConfig { url, max_connections: 2, now: clock.wall() }).await.unwrap();
     raise(&journal, 0);
