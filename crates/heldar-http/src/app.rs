@@ -1,6 +1,7 @@
 //! The front: what happens to every request before and after its route, in one place and one order.
 //!
-//! Request id, lifecycle, bound per forwarded source, preflight, route; then error body, headers, metrics, log.
+//! Request id, lifecycle, bound per forwarded source, preflight, route; then error body, headers, metrics, log, and over
+//! HTTP/2 the rest of the request.
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -27,6 +28,7 @@ use crate::headers::{self, Cors, Hsts};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{Counter, HttpMetrics, InFlight, Plane};
 use crate::pages::Pages;
+use crate::rest;
 use crate::sources::{Bound, Place, Sources};
 use crate::{ApiError, Code, Reason};
 
@@ -110,6 +112,14 @@ impl App {
         let in_flight = metrics.in_flight();
         let mut request = request.map(Body::new);
         let addressed = settle_host(&mut request);
+        let mut left = None;
+        if request.version() == Version::HTTP_2 && !request.body().is_end_stream() {
+            request = request.map(|body| {
+                let (lent, rest) = rest::lend(body);
+                left = Some(rest);
+                lent
+            });
+        }
         let client = inner.config.edge.client(peer, over, request.headers());
         let exchange = Exchange::new(inner.request_id(&client, request.headers()), client);
         request.extensions_mut().insert(Arc::clone(&exchange));
@@ -129,6 +139,9 @@ impl App {
             response.map(|body| Body::new(Sent { body, sent, _in_flight: in_flight, _place: place }));
         if let Some(ending) = ending {
             response.extensions_mut().insert(ending);
+        }
+        if let Some(rest) = left {
+            rest.read().await;
         }
         response
     }

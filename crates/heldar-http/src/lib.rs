@@ -24,6 +24,7 @@ mod page;
 mod pages;
 mod range;
 mod ranged;
+mod rest;
 mod routes;
 mod server;
 mod sources;
