@@ -259,7 +259,7 @@ fn nothing_fails_open_while_the_database_is_away() {
         "the same as with the right password"
     );
     assert_eq!((me(&root), me(&guard)), (200, 200), "who was signed in stays so");
-    let stranger = As { server: &server, token: format!("vsk_{}", "0".repeat(64)) };
+    let stranger = As { server: &server, token: format!("vok_{}", "0".repeat(64)) };
     assert_eq!(me(&stranger), 401);
     assert_eq!(guard.get("/api/v1/users").0, 403);
     let (status, answer) = root.call("PATCH", &path, Some(&json!({ "role": "admin" })));

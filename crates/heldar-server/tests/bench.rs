@@ -65,6 +65,7 @@ fn access() {
     assert_eq!(kinds.len(), 4, "{report}");
     assert!(kinds.iter().all(|kind| kind["p50_us"].as_f64().unwrap() > 0.0), "{report}");
     assert!(report["sign_in_ms"].as_f64().unwrap() > 1.0, "{report}");
+    positive(&report, &["/failures/0/p50_ms", "/failures/1/p50_ms", "/failures/2/p50_ms"]);
 }
 
 #[test]

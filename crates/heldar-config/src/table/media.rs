@@ -53,7 +53,7 @@ pub(super) const TABLE: &[Variable] = &[
     unset("HELDAR_WEBRTC_ICE_SERVERS", Part::Live, Kind::JsonArray, "JSON array for viewers; may hold TURN credentials").secret(),
     var("HELDAR_MEDIA_SAME_ORIGIN", Part::Live, Kind::Bool, "false", "live URLs are paths only"),
     var("HELDAR_LIVEVIEW_TOKEN_TTL_SECS", Part::Live, floor(1), "3600", "seconds that a live token lives"),
-    var("HELDAR_LIVE_REAPER_INTERVAL_S", Part::Live, Kind::Int(IntRule::zero_or_floor(2)), "15", "seconds between looks at live sessions; 0: off"),
+    var("HELDAR_LIVE_REAPER_INTERVAL_S", Part::Live, Kind::Int(IntRule::zero_or_floor(2)), "15", "taken and without effect: live sessions are looked at each second and at every change of rights"),
     var("HELDAR_LIVE_IDLE_CLOSE_SECS", Part::Live, NATURAL, "60", "seconds without a viewer until a stream is closed"),
     var("HELDAR_LIVE_TRANSCODE_ENGINE", Part::Live, Kind::Words(&[&["software"], &["vaapi"], &["nvenc"]]), "software", "what converts pictures for viewers that cannot play the camera's; the stored setting wins"),
     var("HELDAR_VAAPI_DEVICE", Part::Live, Kind::Path, "/dev/dri/renderD128", "VA-API device"),

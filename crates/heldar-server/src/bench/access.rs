@@ -1,9 +1,12 @@
-//! `heldar bench access`: what it costs a request to show who makes it.
+//! `heldar bench access`: what it costs a request to show who makes it, and whether the time of a failed sign-in tells why.
+
+use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::folder::TempFolder;
+use super::http::Client;
 use super::server::Server;
 use super::stats::{median, quantile, table};
 use super::usage::MachineInfo;
@@ -14,6 +17,10 @@ use crate::say;
 const SCOPE: usize = 100;
 /// A path whose handler reads neither store nor disk.
 const PATH: &str = "/api/v1/site";
+
+/// Failed sign-ins of each kind; one source may try 30 times a minute.
+const ATTEMPTS: u8 = 24;
+const PASSWORD: &str = "measured, not kept";
 
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -38,6 +45,15 @@ struct Report {
     runs: u32,
     kinds: Vec<Kind>,
     sign_in_ms: f64,
+    failures: Vec<Failure>,
+}
+
+/// Times until a failed sign-in is answered.
+#[derive(Serialize)]
+struct Failure {
+    name: &'static str,
+    p50_ms: f64,
+    p95_ms: f64,
 }
 
 /// Figures of one kind of request: medians of the runs.
@@ -88,6 +104,36 @@ impl Asking {
     }
 }
 
+/// Sign-ins that fail, the reasons taking turns, each from a source of its own; who is locked out comes from one.
+async fn failures(server: &Server) -> Result<Vec<Failure>, String> {
+    const LOCKED: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
+    async fn fail(server: &Server, from: Ipv4Addr, username: &str, password: &str) -> Result<f64, String> {
+        let mut client = Client::new(server.address()).at(from.into());
+        // Connects.
+        client.get(PATH).await?;
+        let body = json!({ "username": username, "password": password });
+        let answer = client.post("/api/v1/auth/login", &body).await?;
+        if answer.status == 401 {
+            return Ok(answer.took.as_secs_f64() * 1e3);
+        }
+        Err(format!("a sign-in that must fail: status {}", answer.status))
+    }
+    for _ in 0..5 {
+        fail(server, LOCKED, "bench", "wrong").await?;
+    }
+    let mut times = [const { Vec::new() }; 3];
+    for attempt in 1..=ATTEMPTS {
+        let [wrong, unknown, locked] = &mut times;
+        wrong.push(fail(server, Ipv4Addr::new(127, 7, 0, attempt), "bench", "wrong").await?);
+        unknown.push(fail(server, Ipv4Addr::new(127, 8, 0, attempt), "nobody", "wrong").await?);
+        locked.push(fail(server, LOCKED, "bench", PASSWORD).await?);
+    }
+    let names = ["wrong password", "unknown name", "right password, locked out"];
+    let figures = names.into_iter().zip(&times);
+    let figures = figures.map(|(name, ms)| Failure { name, p50_ms: median(ms), p95_ms: quantile(ms, 0.95) });
+    Ok(figures.collect())
+}
+
 /// Measures one server.
 pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     let folder = TempFolder::new(options.folder.as_deref())?;
@@ -107,8 +153,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
         let secret = made["key"].as_str().unwrap_or_default();
         kinds.push(Asking::new(name, format!("X-API-Key: {secret}\r\n")));
     }
-    let password = "measured, not kept";
-    let user = json!({ "username": "bench", "password": password });
+    let user = json!({ "username": "bench", "password": PASSWORD });
     server.api.post("/api/v1/users", &user).await?.success()?;
     let mut sign_ins = Vec::new();
     let mut session = String::new();
@@ -127,6 +172,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
             }
         }
     }
+    let failures = failures(&server).await?;
     server.stop().await?;
     let report = Report {
         machine: MachineInfo::read(),
@@ -134,6 +180,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
         runs: options.runs,
         kinds: kinds.iter().map(Asking::kind).collect(),
         sign_in_ms: median(&sign_ins),
+        failures,
     };
     if options.json {
         print_json(&report)?;
@@ -150,13 +197,18 @@ impl Report {
             let figures = [kind.cpu_us, kind.p50_us, kind.p99_us].map(|figure| format!("{figure:.1}"));
             rows.push(std::iter::once(kind.name.to_owned()).chain(figures).collect());
         }
+        let mut failures = vec![["sign-in that fails", "p50 ms", "p95 ms"].map(str::to_owned).to_vec()];
+        for Failure { name, p50_ms, p95_ms } in &self.failures {
+            failures.push(vec![(*name).to_owned(), format!("{p50_ms:.2}"), format!("{p95_ms:.2}")]);
+        }
         format!(
-            "{}\nGET {PATH}, medians of {} x {} requests on one connection; a sign-in takes {:.1} ms\n{}",
+            "{}\nGET {PATH}, medians of {} x {} requests on one connection; a sign-in takes {:.1} ms\n{}\n{}",
             self.machine.line(),
             self.runs,
             self.requests,
             self.sign_in_ms,
-            table(&rows)
+            table(&rows),
+            table(&failures)
         )
     }
 }

@@ -3,12 +3,12 @@
 //! Owns: the connection, which is kept between requests so that a figure holds no connecting. Every request has a limit
 //! in time and every answer one in bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Longest head of an answer.
 const MAX_HEAD: usize = 64 << 10;
@@ -86,17 +86,24 @@ pub(super) struct Client {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
     limit: Duration,
+    /// Where it connects from, where that matters.
+    local: Option<IpAddr>,
 }
 
 impl Client {
     /// A client that connects when it is first used.
     pub(super) fn new(address: SocketAddr) -> Self {
-        Client { address, connection: None, limit: LIMIT }
+        Client { address, connection: None, limit: LIMIT, local: None }
     }
 
     /// The same with another limit for each request.
     pub(super) fn patient(self, limit: Duration) -> Self {
         Client { limit, ..self }
+    }
+
+    /// The same from an address of this machine.
+    pub(super) fn at(self, local: IpAddr) -> Self {
+        Client { local: Some(local), ..self }
     }
 
     /// Sends a GET.
@@ -194,7 +201,14 @@ impl Client {
     }
 
     async fn connect(&self) -> std::io::Result<BufReader<TcpStream>> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = match self.local {
+            Some(local) => {
+                let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.bind(SocketAddr::new(local, 0))?;
+                socket.connect(self.address).await?
+            }
+            None => TcpStream::connect(self.address).await?,
+        };
         stream.set_nodelay(true)?;
         Ok(BufReader::with_capacity(64 << 10, stream))
     }
