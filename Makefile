@@ -5,7 +5,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SHELL := /bin/bash
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help demo player media test soak fuzz bench endure check deny sbom setup clean
+.PHONY: help demo player media test soak fuzz bench endure check deny sbom deb setup clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -64,6 +64,12 @@ check: ## only the quick part of that: house rules, formatting, compiler warning
 deny: ## licences, sources and known advisories of all dependencies (asks the network)
 	@scripts/setup.sh test
 	cargo run -q --locked -p xtask -- deny
+
+deb: ## a Debian package of the server, with access control and TLS on: target/deb
+	@scripts/setup.sh demo
+	@$(MAKE) --no-print-directory player
+	cargo build --release --locked -p heldar-server
+	scripts/deb.sh $(BUILT)/heldar $(or $(CARGO_TARGET_DIR),target)/deb
 
 sbom: ## list every package that the binary is made of (CycloneDX), in target/sbom
 	@scripts/sbom.sh
