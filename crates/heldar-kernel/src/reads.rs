@@ -98,6 +98,24 @@ impl Reads {
         Some(author.read(now, camera, read, window))
     }
 
+    /// A use began whose row is there: parts that are read later belong to it. Beginning again is no part.
+    pub fn begun(&self, now: WallTime, author: &Author, camera: &CameraId, read: Read, window: Interval) {
+        let key = Key { actor: author.actor().to_owned(), camera: camera.clone(), read };
+        let mut open = self.open();
+        let has_room = open.len() < BOUND;
+        match open.get_mut(&key) {
+            Some(known) => {
+                known.last = now;
+                let (start, end) = (known.window.start.min(window.start), known.window.end.max(window.end));
+                known.window = Interval::new(start, end);
+            }
+            None if has_room => {
+                open.insert(key, Use { author: author.clone(), first: now, last: now, count: 1, window });
+            }
+            None => {}
+        }
+    }
+
     /// Rows that sum up the uses whose span is over.
     pub fn due(&self, now: WallTime) -> Vec<AuditEntry> {
         self.close(now, |known| now - known.first >= SPAN || now < known.first)
@@ -161,6 +179,23 @@ mod tests {
         // The next one begins anew, and a single read is not summed up.
         assert!(note(601, Read::Playback, 0, 1).is_some());
         assert!(reads.all(at(700)).is_empty());
+    }
+
+    #[test]
+    fn downloads_that_are_not_resumed_have_no_row_more() {
+        let reads = Reads::default();
+        let (author, gate) = (Author::new(&Principal::system()), CameraId::new("gate").unwrap());
+        let window = Interval::new(at(0), at(60));
+        for second in 0..3 {
+            reads.begun(at(second), &author, &gate, Read::Download, window);
+        }
+        assert_eq!(reads.all(at(9)), []);
+        reads.begun(at(10), &author, &gate, Read::Download, window);
+        let later = Interval::new(at(120), at(180));
+        assert_eq!(reads.note(at(11), &author, &gate, Read::Download, later), None);
+        let rows = reads.all(at(12));
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!((&row.detail["count"], &row.detail["to"]), (&json!(2), &json!(at(180))));
     }
 
     #[test]

@@ -29,8 +29,7 @@ impl Kernel {
         }
         let now = self.clock.wall();
         self.audit_read(author.read(now, camera, Read::Download, window));
-        // What follows belongs to this use, whose row is there.
-        let _begun = self.reads.note(now, author, camera, Read::Download, window);
+        self.reads.begun(now, author, camera, Read::Download, window);
     }
 }
 
