@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heldar_base::{CameraId, MonoTime, PublicId, StreamId, StreamKind, WallTime};
+use heldar_base::{CameraId, Credential, MonoTime, PublicId, StreamId, StreamKind, WallTime};
 use heldar_live::{Bus, Cut, Feeds, Newcomer, Seat, Transport, Viewers, Watch, WebRtc, WebRtcConfig};
 use heldar_media::{AccessUnit, SyncKind, TrackKind, TrackParams, VideoCodec, VideoParams};
 use tokio::runtime::Runtime;
@@ -58,6 +58,7 @@ impl Stage {
             sync: SyncKind::Closed,
             params,
             payload: Bytes::from_static(&[0, 0, 0, 2, 0x65, 1]),
+            original: None,
         }));
         Stage { runtime, webrtc, viewers: Viewers::new(Arc::new(Deaf)), bus }
     }
@@ -75,6 +76,7 @@ impl Stage {
             stream: StreamId::new(CameraId::new("gate").expect("an id"), StreamKind::Main),
             transport: Transport::Whep,
             principal: "system".to_owned(),
+            credential: Credential::Nothing,
             remote: Ipv4Addr::LOCALHOST.into(),
             at: WallTime(0),
         })
