@@ -62,6 +62,14 @@ struct Use {
     window: Interval,
 }
 
+impl Use {
+    /// More of it was read.
+    fn extend(&mut self, now: WallTime, window: Interval) {
+        self.last = now;
+        self.window = Interval::new(self.window.start.min(window.start), self.window.end.max(window.end));
+    }
+}
+
 /// The uses that are open.
 #[derive(Default)]
 pub struct Reads {
@@ -85,10 +93,8 @@ impl Reads {
         let key = Key { actor: author.actor().to_owned(), camera: camera.clone(), read };
         let mut open = self.open();
         if let Some(known) = open.get_mut(&key) {
-            known.last = now;
+            known.extend(now, window);
             known.count += 1;
-            let (start, end) = (known.window.start.min(window.start), known.window.end.max(window.end));
-            known.window = Interval::new(start, end);
             return None;
         }
         if open.len() < BOUND {
@@ -104,11 +110,7 @@ impl Reads {
         let mut open = self.open();
         let has_room = open.len() < BOUND;
         match open.get_mut(&key) {
-            Some(known) => {
-                known.last = now;
-                let (start, end) = (known.window.start.min(window.start), known.window.end.max(window.end));
-                known.window = Interval::new(start, end);
-            }
+            Some(known) => known.extend(now, window),
             None if has_room => {
                 open.insert(key, Use { author: author.clone(), first: now, last: now, count: 1, window });
             }
