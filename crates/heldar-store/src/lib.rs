@@ -13,9 +13,11 @@
 //! 1. A caller that was told of a commit finds it in every later read, and after any end of the process.
 //! 2. Segments of one stream never overlap.
 //! 3. Stored totals equal what they total after every commit.
-//! 4. Event numbers rise in commit order and are never used twice.
+//! 4. Events and batches share one sequence of numbers, which rise in commit order and are never used twice.
 //! 5. An audit row is committed with the change it is about or not at all, and never changes.
 //! 6. Once an active account administers everything, one always does.
+//! 7. A part of a frame with an id is stored once, and a consumer finishes a batch once, in the commit of what it makes
+//!    of it.
 #![forbid(unsafe_code)]
 
 mod canonical;
@@ -38,7 +40,7 @@ pub use error::{ErrorKind, StoreError};
 pub use model::*;
 pub use observe::{Changes, Observer, Work};
 pub use op::{Durability, Operation, Outcome, WriteOp};
-pub use read::{CameraQuery, PAGE_LIMIT};
+pub use read::{CameraQuery, Letters, PAGE_LIMIT};
 pub use size::{Engine, StoreSize};
 pub use store::{Attached, Committed, Store, StoreConfig};
 pub use url::{DatabaseUrl, UrlError};

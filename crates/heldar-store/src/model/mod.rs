@@ -1,11 +1,15 @@
 //! The rows of the store as types: parsed once when read, checked once when written.
 
 mod account;
+mod ai_task;
 mod api_key;
 mod audit;
+mod batch;
 mod camera;
 mod clip;
+mod consumer;
 mod event;
+pub(crate) mod frame_key;
 mod gap;
 mod page;
 mod segment;
@@ -14,12 +18,19 @@ mod status;
 mod stream;
 
 pub use account::{Account, AccountFields, Preference, StoredScope};
+pub use ai_task::{AiTask, AiTaskFields, AiWorker, TaskLease, TaskOrigin, Transport, WorkerKey};
 pub use api_key::{ApiKey, ApiKeyFields, OldKey};
 pub use audit::{AuditCursor, AuditEntry, AuditFilter, AuditOutcome};
+pub use batch::{
+    Batch, BatchStored, Detection, DetectionBox, DetectionCursor, DetectionFilter, DetectionId,
+    DetectionOrder, FullBatch, MotionSpan, NewBatch, NewDetection, NewestFrame, PerceptionTotals, Producer,
+    Share,
+};
 pub use camera::{
     Camera, CameraFields, DeviceTls, RecordMode, RtspTransport, Setting, Site, SiteFields, SiteView,
 };
 pub use clip::{Clip, ClipCursor, ClipFilter};
+pub use consumer::{Consumer, ConsumerKind, DeadLetter};
 pub use event::{Alert, AlertCursor, Event, EventCount, EventCursor, EventFilter, NewEvent, Severity};
 pub use gap::{FillState, Gap, GapCursor, GapFilter, GapOrder, WantedChange};
 pub use page::{Page, TimeRange};

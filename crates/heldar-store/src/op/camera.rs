@@ -141,7 +141,9 @@ impl Apply for RemoveCamera {
 ///
 /// Footage and clips are gone from every answer with the commit, whatever their number: streams lose their camera,
 /// and so all of their segments count as being deleted. Their files are then removed by whoever reads
-/// [`crate::Store::deleting_segments`] and [`crate::Store::deleting_clips`]. Clips to keep, events and audit rows stay.
+/// [`crate::Store::deleting_segments`] and [`crate::Store::deleting_clips`]. So are batches, detections and motion, whose
+/// rows [`super::Prunable::OfDeletedCameras`] then removes; AI tasks go with the commit. Clips to keep, events and audit
+/// rows stay.
 #[derive(Clone, Debug)]
 pub struct DeleteCamera {
     /// Its id.
@@ -158,6 +160,7 @@ impl Apply for DeleteCamera {
         tx.run(STREAMS_WITHOUT_FOOTAGE, args![&self.id]).await?;
         tx.run(CLIPS_OF_CAMERA, args![&self.id]).await?;
         tx.run(CAMERA_DELETE, args![&self.id]).await?;
+        tx.forget_numbers();
         Ok(())
     }
 }

@@ -26,25 +26,29 @@ impl Apply for AppendEvents {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<i64>, OpError> {
         let mut seqs = Vec::with_capacity(self.events.len());
         for event in &self.events {
-            let seq = tx.take_seq();
-            let row = args![
-                seq,
-                event.id.as_str(),
-                event.camera.as_ref().map(|camera| camera.as_str()),
-                event.event_type.as_str(),
-                event.severity,
-                event.timestamp,
-                event.created_at,
-                event.payload.to_string(),
-            ];
-            if tx.run(EVENT_INSERT, row).await? > 0 {
-                seqs.push(seq);
-                continue;
-            }
-            let stored = tx.row(EVENT_SEQ, args![event.id.as_str()]).await?;
-            let stored = stored.ok_or_else(|| refused(ErrorKind::Internal, "the event was not stored"))?;
-            seqs.push(stored.columns().int()?);
+            seqs.push(append(tx, event).await?);
         }
         Ok(seqs)
     }
+}
+
+/// Appends one event; its number.
+pub(super) async fn append(tx: &mut Tx<'_>, event: &NewEvent) -> Result<i64, OpError> {
+    let seq = tx.take_seq();
+    let row = args![
+        seq,
+        event.id.as_str(),
+        event.camera.as_ref().map(|camera| camera.as_str()),
+        event.event_type.as_str(),
+        event.severity,
+        event.timestamp,
+        event.created_at,
+        event.payload.to_string(),
+    ];
+    if tx.run(EVENT_INSERT, row).await? > 0 {
+        return Ok(seq);
+    }
+    let stored = tx.row(EVENT_SEQ, args![event.id.as_str()]).await?;
+    let stored = stored.ok_or_else(|| refused(ErrorKind::Internal, "the event was not stored"))?;
+    Ok(stored.columns().int()?)
 }

@@ -8,13 +8,19 @@
 //! sends the newest version again.
 
 mod account;
+mod ai_task;
 mod api_key;
 mod audit;
+mod batch;
 mod camera;
 mod clip;
+mod consumer;
 mod event;
 mod gap;
+mod motion;
+mod numbers;
 mod prune;
+mod prune_batches;
 mod segment;
 mod sign_in;
 mod site;
@@ -23,12 +29,20 @@ mod stream;
 mod tx;
 
 pub use account::{CreateAccount, DeleteAccount, PutPreference, UpdateAccount};
+pub use ai_task::{ChangeLeases, CreateTask, DeleteTask, LeaseChange, OnTaken, TaskCreated, UpdateTask};
 pub use api_key::{CreateApiKey, DeleteApiKey, TouchKeys, UpdateApiKey};
 pub use audit::AppendAudit;
+pub use batch::StoreBatch;
 pub use camera::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
 pub use clip::{InsertClip, MarkClipsDeleting, RemoveClips};
+pub use consumer::{
+    Acknowledge, AdvanceCursor, EnsureConsumer, FailDeadLetter, ParkBatch, RemoveConsumer, RemoveDeadLetter,
+    ReplayDeadLetters, SkipBatches,
+};
 pub use event::AppendEvents;
 pub use gap::{AppendWanted, PutGap, RemoveGaps};
+pub use motion::PutMotion;
+pub(crate) use numbers::Numbers;
 pub use prune::{Prunable, Prune, ReturnFreePages};
 pub use segment::{
     MarkDeleting, Markable, MendSegment, PutOutcome, PutSegment, RemoveMarked, RestateTotals, Seal,
@@ -207,6 +221,26 @@ area! {
     }
 }
 area! {
+    /// AI tasks and leases, batches, their consumers, motion.
+    Perception {
+        CreateTask -> TaskCreated,
+        UpdateTask -> crate::model::AiTask,
+        DeleteTask -> (),
+        ChangeLeases -> (),
+        StoreBatch -> crate::model::BatchStored,
+        EnsureConsumer -> i64,
+        Acknowledge -> i64,
+        RemoveConsumer -> (),
+        AdvanceCursor -> (),
+        SkipBatches -> (),
+        ParkBatch -> (),
+        ReplayDeadLetters -> u64,
+        RemoveDeadLetter -> (),
+        FailDeadLetter -> (),
+        PutMotion -> (),
+    }
+}
+area! {
     /// Work that nobody waits for.
     Maintenance {
         Prune -> u64,
@@ -229,6 +263,8 @@ pub enum WriteOp {
     Clips(Clips),
     /// People, API keys, login sessions, sign-in protection, preferences.
     Accounts(Accounts),
+    /// AI tasks and leases, batches, their consumers, motion.
+    Perception(Perception),
     /// Work that nobody waits for.
     Maintenance(Maintenance),
     /// All of these, in this order, in one commit.
@@ -245,15 +281,17 @@ impl WriteOp {
             WriteOp::History(op) => op.durability(),
             WriteOp::Clips(op) => op.durability(),
             WriteOp::Accounts(op) => op.durability(),
+            WriteOp::Perception(op) => op.durability(),
             WriteOp::Maintenance(op) => op.durability(),
             WriteOp::All(ops) => ops.iter().map(WriteOp::durability).max().unwrap_or(Durability::Relaxed),
         }
     }
 
-    /// How many events it appends; their numbers are reserved before its group begins.
+    /// How many events and batches it appends; their numbers are reserved before its group begins.
     pub(crate) fn event_count(&self) -> usize {
         match self {
             WriteOp::History(History::AppendEvents(op)) => op.events.len(),
+            WriteOp::Perception(Perception::StoreBatch(op)) => op.numbers(),
             WriteOp::All(ops) => ops.iter().map(WriteOp::event_count).sum(),
             _ => 0,
         }
@@ -268,7 +306,10 @@ impl WriteOp {
             WriteOp::Accounts(Accounts::TouchSessions(op)) => op.touched.len().max(1),
             WriteOp::Accounts(Accounts::TouchKeys(op)) => op.touched.len().max(1),
             WriteOp::Accounts(Accounts::EndSessions(op)) => op.ids.len().max(1),
-            WriteOp::Maintenance(_) => prune::SLICE as usize,
+            WriteOp::Perception(Perception::StoreBatch(op)) => op.rows(),
+            WriteOp::Perception(Perception::ChangeLeases(op)) => op.changes.len().max(1),
+            // Fewer than a group holds: deletes of several indexes take longer than inserts at their ends.
+            WriteOp::Maintenance(_) => prune::SLICE as usize * 4,
             WriteOp::All(ops) => ops.iter().map(WriteOp::weight).sum(),
             _ => 1,
         }
@@ -283,6 +324,7 @@ impl WriteOp {
             WriteOp::History(op) => op.apply(tx).await,
             WriteOp::Clips(op) => op.apply(tx).await,
             WriteOp::Accounts(op) => op.apply(tx).await,
+            WriteOp::Perception(op) => op.apply(tx).await,
             WriteOp::Maintenance(op) => op.apply(tx).await,
             WriteOp::All(ops) => {
                 let mut outcomes = Vec::with_capacity(ops.len());
@@ -298,16 +340,23 @@ impl WriteOp {
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     account::STATEMENTS,
+    ai_task::STATEMENTS,
     api_key::STATEMENTS,
     audit::STATEMENTS,
+    batch::STATEMENTS,
     camera::STATEMENTS,
     clip::STATEMENTS,
+    consumer::STATEMENTS,
     event::STATEMENTS,
     gap::STATEMENTS,
+    motion::STATEMENTS,
+    numbers::STATEMENTS,
     prune::STATEMENTS,
+    prune_batches::STATEMENTS,
     segment::STATEMENTS,
     sign_in::STATEMENTS,
     site::STATEMENTS,
     status::STATEMENTS,
     stream::STATEMENTS,
+    tx::STATEMENTS,
 ];

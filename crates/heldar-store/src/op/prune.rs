@@ -2,6 +2,7 @@
 
 use heldar_base::WallTime;
 
+use super::prune_batches::{self, Ages};
 use super::segment::HOUR_US;
 use super::{Apply, Durability, OpError, Tx};
 use crate::sql::{args, statements};
@@ -28,6 +29,11 @@ statements! {
     PRUNE_KNOWN = "DELETE FROM known_client WHERE (account_id, client) IN
         (SELECT account_id, client FROM known_client WHERE expires_us < $1
             ORDER BY expires_us, account_id, client LIMIT $2)";
+    PRUNE_WORKERS = "DELETE FROM ai_worker WHERE (credential, worker_id) IN
+        (SELECT credential, worker_id FROM ai_worker WHERE live_until_us < $1
+            ORDER BY live_until_us, credential, worker_id LIMIT $2)";
+    PRUNE_MOTION = "DELETE FROM motion_span WHERE (camera_no, start_us) IN
+        (SELECT camera_no, start_us FROM motion_span WHERE end_us < $1 ORDER BY end_us, camera_no, start_us LIMIT $2)";
     SQLITE_INCREMENTAL_VACUUM = "PRAGMA incremental_vacuum(256)";
 }
 
@@ -48,10 +54,27 @@ pub enum Prunable {
     SignInFailures,
     /// Known clients, by their expiry.
     KnownClients,
+    /// Workers, by when they counted as gone.
+    Workers,
+    /// Batches with their detections, by when they were stored and oldest first. Those that a part of the server has not
+    /// taken stay, and all above them, until `untaken_before`; then they become dead letters without rows. What batches
+    /// are named by and no batch has any more goes too.
+    Batches {
+        /// Batches from before this instant go in any case.
+        untaken_before: WallTime,
+        /// Now.
+        now: WallTime,
+    },
+    /// Dead letters, by their last failure.
+    DeadLetters,
+    /// Stretches with motion, by their end.
+    Motion,
+    /// Batches, detections, motion and dead letters of cameras that were deleted, of any age.
+    OfDeletedCameras,
 }
 
-/// Removes the oldest rows of a kind from before an instant, at most 500 of them; answers with how many went. Fewer
-/// than asked for means that none is left.
+/// Removes the oldest rows of a kind from before an instant, about 500 of them at most; answers with how many went.
+/// Fewer than asked for means that none is left.
 #[derive(Clone, Debug)]
 pub struct Prune {
     /// Of which kind.
@@ -78,6 +101,14 @@ impl Apply for Prune {
             Prunable::Sessions => tx.run(PRUNE_SESSIONS, args![self.before, limit]).await?,
             Prunable::SignInFailures => tx.run(PRUNE_FAILURES, args![self.before, limit]).await?,
             Prunable::KnownClients => tx.run(PRUNE_KNOWN, args![self.before, limit]).await?,
+            Prunable::Workers => tx.run(PRUNE_WORKERS, args![self.before, limit]).await?,
+            Prunable::Batches { untaken_before, now } => {
+                let ages = Ages { before: self.before, untaken_before, now };
+                prune_batches::batches(tx, ages, limit).await?
+            }
+            Prunable::DeadLetters => prune_batches::dead_letters(tx, self.before, limit).await?,
+            Prunable::Motion => tx.run(PRUNE_MOTION, args![self.before, limit]).await?,
+            Prunable::OfDeletedCameras => prune_batches::of_deleted_cameras(tx, limit).await?,
         };
         Ok(removed)
     }

@@ -1,7 +1,12 @@
 //! The transaction of a group, as its operations see it.
 
+use super::numbers::Numbers;
 use crate::error::{ErrorKind, StoreError};
-use crate::sql::{Arg, Command, Conn, Row, Stmt};
+use crate::sql::{Arg, Command, Conn, Row, Stmt, args, statements};
+
+statements! {
+    TOTALS_MOVE = "UPDATE perception_total SET batches = batches + $1, detections = detections + $2 WHERE id = 1";
+}
 
 /// Why an operation did not happen.
 #[derive(Debug)]
@@ -38,6 +43,11 @@ pub(crate) struct Tx<'c> {
     conn: &'c mut Conn,
     /// The next event number; the group has reserved as many as its operations append.
     next_seq: &'c mut i64,
+    /// What the writer remembers.
+    pub(super) numbers: &'c mut Numbers,
+    /// By how much batches and detections became more.
+    batches: i64,
+    detections: i64,
     /// Rows changed by the operation that is running.
     changed: u64,
     /// Rows changed by those before it.
@@ -47,8 +57,8 @@ pub(crate) struct Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(crate) fn new(conn: &'c mut Conn, next_seq: &'c mut i64) -> Self {
-        Tx { conn, next_seq, changed: 0, before: 0, audited: 0 }
+    pub(crate) fn new(conn: &'c mut Conn, next_seq: &'c mut i64, numbers: &'c mut Numbers) -> Self {
+        Tx { conn, next_seq, numbers, batches: 0, detections: 0, changed: 0, before: 0, audited: 0 }
     }
 
     /// Begins to count the changes of the next operation.
@@ -101,7 +111,54 @@ impl<'c> Tx<'c> {
         self.conn.row(stmt.with(args)).await
     }
 
-    /// Takes the next event number.
+    /// Runs a statement for each list of values, on SQLite; elsewhere it is for one list of columns.
+    pub(crate) fn run_each_sqlite(
+        &mut self,
+        stmt: Stmt,
+        rows: impl Iterator<Item = Vec<Arg>>,
+    ) -> Result<(), StoreError> {
+        if let Conn::Sqlite(conn) = &mut *self.conn {
+            self.changed += conn.execute_each(stmt, rows)?;
+        }
+        Ok(())
+    }
+
+    /// True on PostgreSQL.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.conn, Conn::Postgres(_))
+    }
+
+    /// Batches and detections were added.
+    pub(crate) fn count_batches(&mut self, batches: i64, detections: usize) {
+        self.batches += batches;
+        self.detections += i64::try_from(detections).unwrap_or(i64::MAX);
+    }
+
+    /// Batches and detections were removed.
+    pub(crate) fn uncount_batches(&mut self, batches: u64, detections: u64) {
+        self.batches -= i64::try_from(batches).unwrap_or(i64::MAX);
+        self.detections -= i64::try_from(detections).unwrap_or(i64::MAX);
+    }
+
+    /// Moves stored totals by what all operations counted; the last statement of a group.
+    pub(crate) async fn store_totals(&mut self) -> Result<(), StoreError> {
+        if (self.batches, self.detections) != (0, 0) {
+            self.conn.execute(TOTALS_MOVE.with(args![self.batches, self.detections])).await?;
+        }
+        Ok(())
+    }
+
+    /// What is remembered of numbers may no longer be so.
+    pub(crate) fn forget_numbers(&mut self) {
+        self.numbers.forget();
+    }
+
+    /// The number that the next event or batch gets.
+    pub(crate) fn next_seq(&self) -> i64 {
+        *self.next_seq
+    }
+
+    /// Takes the next number of an event or batch.
     pub(crate) fn take_seq(&mut self) -> i64 {
         let seq = *self.next_seq;
         *self.next_seq += 1;

@@ -4,21 +4,28 @@
 //! lies outside is as if it were not there. Lists are paged by key. Never: a write.
 
 pub(crate) mod account;
+pub(crate) mod ai_task;
 pub(crate) mod api_key;
 pub(crate) mod audit;
+pub(crate) mod batch;
 pub(crate) mod camera;
 pub(crate) mod check;
 pub(crate) mod clip;
+pub(crate) mod consumer;
+pub(crate) mod detection;
 pub(crate) mod event;
 pub(crate) mod gap;
+pub(crate) mod motion;
 pub(crate) mod segment;
 pub(crate) mod sign_in;
 pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod stream;
 
+pub(crate) use ai_task::{TASK_BY_ID, TASK_IN_SLOT, task_from};
 pub use camera::CameraQuery;
 pub(crate) use clip::{CLIP_BY_ID, clip_from};
+pub use consumer::Letters;
 
 use crate::error::StoreError;
 use crate::sql::{Query, Row};
@@ -37,7 +44,7 @@ fn page_limit(limit: u32) -> u32 {
 }
 
 /// Reads each row.
-fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+fn all<T>(rows: &[Row], read: impl FnMut(&Row) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
     rows.iter().map(read).collect()
 }
 
@@ -52,4 +59,4 @@ pub(crate) use {clip::ClipKey, segment::Shape};
 
 #[cfg(test)]
 pub(crate) const STATEMENTS: &[&[(&str, &str)]] =
-    &[check::STATEMENTS, clip::STATEMENTS, segment::STATEMENTS, stream::STATEMENTS];
+    &[ai_task::STATEMENTS, check::STATEMENTS, clip::STATEMENTS, segment::STATEMENTS, stream::STATEMENTS];

@@ -32,6 +32,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("sqlite_2.sql"),
         postgres: include_str!("postgres_2.sql"),
     },
+    Migration {
+        number: 3,
+        name: "perception",
+        sqlite: include_str!("sqlite_3.sql"),
+        postgres: include_str!("postgres_3.sql"),
+    },
 ];
 
 /// The record of what was applied. `component` tells the store's own steps from those of apps.

@@ -2,12 +2,17 @@
 
 use heldar_base::{CameraId, PublicId, SiteId, WallTime};
 
-/// A bound value: the three types that columns have, each with its null.
+/// A bound value: the types that columns have, each with its null, and columns of many rows for PostgreSQL.
 #[derive(Clone)]
 pub(crate) enum Arg {
     Int(Option<i64>),
+    Real(f64),
     Text(Option<String>),
     Blob(Vec<u8>),
+    /// `BIGINT[]`; on PostgreSQL alone.
+    Ints(Vec<Option<i64>>),
+    /// `TEXT[]`; on PostgreSQL alone.
+    Texts(Vec<Option<String>>),
 }
 
 /// Collects bound values of different types.
@@ -34,6 +39,11 @@ macro_rules! from_int {
 }
 from_int!(i64, u32, u16, u8, bool);
 
+impl From<f64> for Arg {
+    fn from(value: f64) -> Self {
+        Arg::Real(value)
+    }
+}
 impl From<WallTime> for Arg {
     fn from(value: WallTime) -> Self {
         Arg::Int(Some(value.0))
@@ -77,6 +87,11 @@ impl From<&SiteId> for Arg {
 impl From<PublicId> for Arg {
     fn from(value: PublicId) -> Self {
         value.to_string().into()
+    }
+}
+impl From<Option<PublicId>> for Arg {
+    fn from(value: Option<PublicId>) -> Self {
+        Arg::Text(value.map(|id| id.to_string()))
     }
 }
 impl From<Vec<u8>> for Arg {

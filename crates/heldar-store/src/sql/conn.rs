@@ -118,11 +118,17 @@ fn postgres_arguments(args: Vec<Arg>) -> Result<PgArguments, StoreError> {
     for arg in args {
         match arg {
             Arg::Int(value) => out.add(value),
+            Arg::Real(value) => out.add(value),
             Arg::Text(value) => {
                 without_nul(value.as_deref())?;
                 out.add(value)
             }
             Arg::Blob(value) => out.add(value),
+            Arg::Ints(values) => out.add(values),
+            Arg::Texts(values) => {
+                values.iter().try_for_each(|value| without_nul(value.as_deref()))?;
+                out.add(values)
+            }
         }
         .map_err(sqlx::Error::Encode)?;
     }

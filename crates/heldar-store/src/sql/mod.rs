@@ -33,6 +33,11 @@ impl Stmt {
         Stmt(text)
     }
 
+    /// Its text.
+    fn text(self) -> &'static str {
+        self.0
+    }
+
     /// The statement with its values.
     pub(crate) fn with(self, args: Vec<Arg>) -> Command {
         Command { text: Cow::Borrowed(self.0), args }

@@ -61,19 +61,27 @@ impl Query {
         };
         self.text.push_str(" AND ");
         self.text.push_str(column);
-        self.list(&cameras);
+        self.list(cameras.into_iter().map(Arg::from).collect());
+    }
+
+    /// Limits a column of numbers to some, at least one: `AND column …`; padded as [`Query::cameras`].
+    pub(crate) fn numbers(&mut self, column: &'static str, numbers: &[i64]) {
+        self.text.push_str(" AND ");
+        self.text.push_str(column);
+        self.list(numbers.iter().map(|number| Arg::from(*number)).collect());
     }
 
     /// Appends `IN ($n, …)`, or `= $n` for one value.
-    fn list(&mut self, values: &[&str]) {
+    fn list(&mut self, values: Vec<Arg>) {
         let first = self.args.len() + 1;
-        self.args.extend(values.iter().map(|value| Arg::from(*value)));
-        if values.len() == 1 {
+        let count = values.len();
+        self.args.extend(values);
+        if count == 1 {
             let _infallible = write!(self.text, " = ${first}");
             return;
         }
         let last = self.args.len();
-        let places = if values.len() > 4096 { values.len() } else { values.len().next_power_of_two() };
+        let places = if count > 4096 { count } else { count.next_power_of_two() };
         for place in 0..places {
             let open = if place == 0 { " IN (" } else { ", " };
             let _infallible = write!(self.text, "{open}${}", (first + place).min(last));
@@ -83,10 +91,9 @@ impl Query {
 
     /// Appends ` column NOT IN (…)` over the cameras of a scope; for rows that name several cameras.
     pub(crate) fn outside(&mut self, column: &'static str, set: &BTreeSet<CameraId>) {
-        let cameras: Vec<&str> = set.iter().map(CameraId::as_str).collect();
         self.text.push_str(" NOT (");
         self.text.push_str(column);
-        self.list(&cameras);
+        self.list(set.iter().map(Arg::from).collect());
         self.text.push(')');
     }
 

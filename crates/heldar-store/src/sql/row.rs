@@ -51,6 +51,16 @@ impl Row {
         }
     }
 
+    fn real(&self, at: usize) -> Result<f64, StoreError> {
+        match self {
+            Row::Sqlite(row) => match row.get(at) {
+                Some(Value::Real(number)) => Ok(*number),
+                _ => Err(wrong_type()),
+            },
+            Row::Postgres(row) => Ok(row.try_get(at)?),
+        }
+    }
+
     fn opt_text(&self, at: usize) -> Result<Option<String>, StoreError> {
         match self {
             Row::Sqlite(row) => match row.get(at) {
@@ -114,6 +124,11 @@ impl Columns<'_> {
             .map_err(|_| StoreError::corrupt("a stored number is out of range"))
     }
 
+    pub(crate) fn real(&mut self) -> Result<f64, StoreError> {
+        let at = self.step();
+        self.row.real(at)
+    }
+
     pub(crate) fn flag(&mut self) -> Result<bool, StoreError> {
         Ok(self.int()? != 0)
     }
@@ -159,10 +174,22 @@ impl Columns<'_> {
         PublicId::parse(prefix, &self.text()?).map_err(|e| StoreError::corrupt(e.to_string()))
     }
 
+    pub(crate) fn opt_public_id(&mut self, prefix: &'static str) -> Result<Option<PublicId>, StoreError> {
+        self.opt_text()?
+            .map(|text| PublicId::parse(prefix, &text))
+            .transpose()
+            .map_err(|e| StoreError::corrupt(e.to_string()))
+    }
+
     /// JSON text.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, StoreError> {
-        let text = self.text()?;
+        self.opt_json()?.ok_or_else(missing)
+    }
+
+    pub(crate) fn opt_json<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
+        let Some(text) = self.opt_text()? else { return Ok(None) };
         serde_json::from_str(&text)
+            .map(Some)
             .map_err(|e| StoreError::caused(crate::ErrorKind::Corrupt, "stored JSON cannot be read", e))
     }
 }

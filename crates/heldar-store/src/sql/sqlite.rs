@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
-use super::{Arg, Command, Row, without_nul};
+use super::{Arg, Command, Row, Stmt, without_nul};
 use crate::error::StoreError;
 
 /// How long a write waits for a lock on the database file that another process holds.
@@ -110,6 +110,22 @@ impl SqliteConn {
         Ok(statement.raw_execute()? as u64)
     }
 
+    /// Runs a statement once for each list of values. Which value goes where is looked up once.
+    pub(crate) fn execute_each(
+        &mut self,
+        stmt: Stmt,
+        rows: impl Iterator<Item = Vec<Arg>>,
+    ) -> Result<u64, StoreError> {
+        let mut statement = self.0.prepare_cached(stmt.text())?;
+        let places = places(&statement)?;
+        let mut changed = 0;
+        for args in rows {
+            bind_places(&mut statement, &places, &args)?;
+            changed += statement.raw_execute()? as u64;
+        }
+        Ok(changed)
+    }
+
     /// Runs a statement and collects its rows.
     pub(crate) fn rows(&mut self, command: &Command) -> Result<Vec<Row>, StoreError> {
         let mut statement = self.0.prepare_cached(&command.text)?;
@@ -148,19 +164,36 @@ impl SqliteConn {
     }
 }
 
-/// Binds values by the number behind the `$`: SQLite itself numbers such places by their first appearance.
+/// For each place of a statement which value it takes, by the number behind the `$`: SQLite itself numbers such places
+/// by their first appearance.
+fn places(statement: &CachedStatement<'_>) -> Result<Vec<usize>, StoreError> {
+    let number = |place| {
+        let name = statement.parameter_name(place)?;
+        name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+    };
+    (1..=statement.parameter_count()).map(|place| number(place).ok_or_else(no_value)).collect()
+}
+
+fn no_value() -> StoreError {
+    StoreError::new(crate::ErrorKind::Internal, "a statement has a place that no value is given for")
+}
+
 fn bind(statement: &mut CachedStatement<'_>, args: &[Arg]) -> Result<(), StoreError> {
-    for place in 1..=statement.parameter_count() {
-        let number =
-            statement.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        let arg = number.and_then(|number| args.get(number.checked_sub(1)?));
-        let arg = arg.ok_or_else(|| {
-            StoreError::new(crate::ErrorKind::Internal, "a statement has a place that no value is given for")
-        })?;
+    let places = places(statement)?;
+    bind_places(statement, &places, args)
+}
+
+fn bind_places(
+    statement: &mut CachedStatement<'_>,
+    places: &[usize],
+    args: &[Arg],
+) -> Result<(), StoreError> {
+    for (at, value) in places.iter().enumerate() {
+        let arg = args.get(*value).ok_or_else(no_value)?;
         if let Arg::Text(text) = arg {
             without_nul(text.as_deref())?;
         }
-        statement.raw_bind_parameter(place, arg)?;
+        statement.raw_bind_parameter(at + 1, arg)?;
     }
     Ok(())
 }
@@ -169,9 +202,14 @@ impl ToSql for Arg {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Arg::Int(Some(value)) => ValueRef::Integer(*value),
+            Arg::Real(value) => ValueRef::Real(*value),
             Arg::Text(Some(value)) => ValueRef::Text(value.as_bytes()),
             Arg::Blob(value) => ValueRef::Blob(value),
             Arg::Int(None) | Arg::Text(None) => ValueRef::Null,
+            Arg::Ints(_) | Arg::Texts(_) => {
+                let why = "a SQLite statement takes no columns of values";
+                return Err(rusqlite::Error::ToSqlConversionFailure(why.into()));
+            }
         }))
     }
 }

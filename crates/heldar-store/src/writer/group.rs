@@ -83,8 +83,17 @@ impl Writer {
         }
     }
 
-    /// Runs a group up to its commit. Unless it is committed or in doubt, nothing of it is stored.
+    /// Runs a group up to its commit. Unless it is committed or in doubt, nothing of it is stored; unless it is
+    /// committed, what is remembered of it is forgotten.
     async fn attempt(&mut self, group: &[Member]) -> Attempt {
+        let attempt = self.try_group(group).await;
+        if !matches!(attempt, Attempt::Committed(_)) {
+            self.numbers.forget();
+        }
+        attempt
+    }
+
+    async fn try_group(&mut self, group: &[Member]) -> Attempt {
         let appended: usize = group.iter().map(|member| member.op.event_count()).sum();
         let last_seq = self.sequence.next.saturating_add(i64::try_from(appended).unwrap_or(i64::MAX));
         if last_seq > self.sequence.reserved {
@@ -122,7 +131,7 @@ impl Writer {
         group: &[Member],
     ) -> Result<(Vec<Result<Outcome, StoreError>>, Changes), StoreError> {
         let conn = self.link.conn()?;
-        let mut tx = Tx::new(conn, &mut self.sequence.next);
+        let mut tx = Tx::new(conn, &mut self.sequence.next, &mut self.numbers);
         let mut results = Vec::with_capacity(group.len());
         for member in group {
             tx.begin_op();
@@ -133,6 +142,7 @@ impl Writer {
                 Err(OpError::Refused(error) | OpError::Failed(error)) => return Err(error),
             }
         }
+        tx.store_totals().await?;
         let changes = Changes { rows: tx.changed_in_all(), audited: tx.audited() };
         Ok((results, changes))
     }

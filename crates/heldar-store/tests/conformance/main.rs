@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod accounts;
+mod ai_tasks;
+mod batches;
 mod clips;
+mod consumers;
+mod detections;
 mod file;
 mod history;
 mod inspection;
@@ -11,6 +15,7 @@ mod paging;
 mod people;
 mod registry;
 mod scope;
+mod seen;
 mod segments;
 mod server;
 mod sign_in;
@@ -110,8 +115,33 @@ suite! {
     totals {
         totals_equal_sums,
     }
+    ai_tasks {
+        tasks_are_kept,
+        leases_are_kept,
+    }
+    batches {
+        a_batch_is_kept_as_it_came,
+        a_frame_takes_effect_once,
+        many_batches_share_a_commit,
+        batches_come_in_commit_order,
+        a_deleted_camera_takes_its_batches,
+        motion_grows_together,
+        batches_are_small,
+    }
+    detections {
+        detections_are_filtered,
+        pages_are_stable,
+        many_cameras_make_one_list,
+    }
+    consumers {
+        each_batch_is_finished_once,
+        clients_tell_how_far_they_are,
+        what_cannot_be_taken_is_parked,
+        what_is_not_taken_is_kept_longer,
+    }
     upgrade {
         schema_1_is_brought_up_to_date,
+        schema_2_is_brought_up_to_date,
     }
     inspection {
         a_look_tells_what_is_there,

@@ -2,18 +2,21 @@
 
 use std::fmt::Debug;
 
-use heldar_base::{Interval, Micros, Scope};
+use heldar_base::{Interval, Micros, PublicId, Scope};
 use heldar_store::op::{
-    AppendAudit, AppendEvents, AppendWanted, CreateCamera, CreateSite, InsertClip, PutGap, PutPreference,
-    PutSetting, PutStatuses,
+    AdvanceCursor, AppendAudit, AppendEvents, AppendWanted, ChangeLeases, CreateCamera, CreateSite,
+    EnsureConsumer, InsertClip, LeaseChange, ParkBatch, PutGap, PutMotion, PutPreference, PutSetting,
+    PutStatuses, ReplayDeadLetters,
 };
 use heldar_store::{
-    AuditEntry, AuditFilter, CameraQuery, CameraState, CameraStatus, ClipFilter, EventFilter, Gap, GapFilter,
-    GapOrder, SiteFields, Store, TimeRange,
+    AiWorker, AuditEntry, AuditFilter, CameraQuery, CameraState, CameraStatus, ClipFilter, DetectionFilter,
+    EventFilter, Gap, GapFilter, GapOrder, Letters, SiteFields, Store, TaskLease, TimeRange, Transport,
+    WorkerKey,
 };
 use serde_json::json;
 
 use crate::people::{account_id, create_key, create_person, failure, key_id, sign_in};
+use crate::seen::{create_task, frame, store_batch, task_id};
 use crate::world::{
     Db, Feed, at, audit, camera, clip, create_feed, event, fields, gap, main_stream, scope, site,
 };
@@ -53,6 +56,39 @@ async fn fill(store: &Store) -> [Feed; 2] {
             updated_at: at(0),
         };
         store.write(PutStatuses { statuses: vec![status] }).await.unwrap();
+    }
+    for (number, name) in [(1u128, "mine"), (2, "secret")] {
+        store.write(create_task(number, name, name, 5)).await.unwrap();
+        let key = WorkerKey { credential: "system".into(), worker: "secret".into() };
+        let lease_id = PublicId::new(TaskLease::PREFIX, 9);
+        let worker = AiWorker {
+            key: key.clone(),
+            last_seen: at(0),
+            live_until: at(0),
+            transport: Transport::Lease,
+            task_types: None,
+            capacity: 1.0,
+            max_tasks: 1,
+            lease_id: Some(lease_id),
+        };
+        let holder = WorkerKey { worker: name.into(), ..key };
+        let (task, at) = (task_id(number), at(0));
+        let lease = TaskLease { task, lease_id, holder, acquired_at: at, renewed_at: at, expires_at: at };
+        let changes = vec![LeaseChange::PutWorker(worker), LeaseChange::PutLease(lease)];
+        store.write(ChangeLeases { changes }).await.unwrap();
+        let consumer = "zones".to_owned();
+        store.write(EnsureConsumer { name: consumer.clone(), now: at }).await.unwrap();
+        let seq = store_batch(store, frame(name, &format!("w:{name}"), 5)).await;
+        let advance = AdvanceCursor { consumer, seq, low_seq: 0, now: at };
+        let error = name.to_owned();
+        let park = ParkBatch { advance, attempts: 1, first_failed_at: at, last_failed_at: at, error };
+        store.write(park).await.unwrap();
+        let marked = ReplayDeadLetters { consumer: "zones".into(), seqs: None };
+        store.write(marked).await.unwrap();
+        store
+            .write(PutMotion { camera: camera(name), span: Interval::new(at, at + Micros(9)) })
+            .await
+            .unwrap();
     }
     store.write(AppendEvents { events: vec![event(3, None, 5)] }).await.unwrap();
     store.write(AppendAudit { entry: audit(3, None, 5) }).await.unwrap();
@@ -103,6 +139,22 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("sign_in_failures", text(store.sign_in_failures(scope, None, None, 10).await)),
         ("known_clients", text(store.known_clients(scope, None, None, 10).await)),
         ("site", text(store.site(scope, &site("secret_site")).await)),
+        ("tasks", text(store.tasks(scope, None, 10).await)),
+        ("workers", text(store.workers(scope).await)),
+        ("leases", text(store.leases(scope).await)),
+        ("batches", text(store.batches(scope, None, 0, 10).await)),
+        ("full_batches", text(store.full_batches(scope, None, 0, 10, 100).await)),
+        ("newest_frames", text(store.newest_frames(scope, 10).await)),
+        ("detections", text(store.detections(scope, &DetectionFilter::default(), None, 10).await)),
+        ("perception_totals", text(store.perception_totals(scope).await)),
+        ("consumers", text(store.consumers(scope).await)),
+        ("consumer", text(store.consumer(scope, "zones").await)),
+        ("finished_batches", text(store.finished_batches(scope, "zones", 0, 10).await)),
+        ("dead_letters", text(store.dead_letters(scope, "zones", Letters::All, None, 10).await)),
+        (
+            "dead_letters to replay",
+            text(store.dead_letters(scope, "zones", Letters::ToReplay, None, 10).await),
+        ),
     ];
     let (id, stream, feed) = (camera("secret"), main_stream("secret"), feeds[1]);
     let gaps = GapFilter::default();
@@ -125,6 +177,10 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("events of it", text(store.events(scope, &events, None, 10).await)),
         ("clips of it", text(store.clips(scope, &clips, None, 10).await)),
         ("clip", text(store.clip(scope, clip(2, "secret", 5).id).await)),
+        ("camera_tasks", text(store.camera_tasks(scope, &id).await)),
+        ("task", text(store.task(scope, task_id(2)).await)),
+        ("motion_spans", text(store.motion_spans(scope, &id, all, None, 10).await)),
+        ("batches of it", text(store.batches(scope, Some(&id), 0, 10).await)),
         ("clip_by_filename", text(store.clip_by_filename(scope, "clip_2.mp4").await)),
     ]);
     out
@@ -149,8 +205,23 @@ pub(crate) async fn nothing_outside_is_seen(db: Db) {
             let people = ["account", "api_key", "preference", "sessions", "sign_in", "known"];
             let of_people = people.iter().any(|start| name.starts_with(start));
             assert!(!of_people || nothing.contains(&text.as_str()), "{name}: {text}");
-            let lists =
-                ["cameras", "streams", "write_rates", "open_segments", "open_gaps", "statuses", "events"];
+            let lists = [
+                "cameras",
+                "streams",
+                "write_rates",
+                "open_segments",
+                "open_gaps",
+                "statuses",
+                "events",
+                "tasks",
+                "leases",
+                "batches",
+                "full_batches",
+                "newest_frames",
+                "detections",
+                "dead_letters",
+                "dead_letters to replay",
+            ];
             assert!(!lists.contains(&name) || !nothing.contains(&text.as_str()), "{name} hides too much");
         }
     }

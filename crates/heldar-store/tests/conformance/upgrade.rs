@@ -6,6 +6,7 @@ use heldar_store::op::PutPreference;
 use heldar_store::{AuditFilter, DatabaseUrl, ErrorKind, EventFilter, Preference, Store};
 
 use crate::people::create_person;
+use crate::seen::{create_task, frame, store_batch};
 use crate::world::{Db, at, camera, create_camera};
 
 /// Schema 1 with the checksums that its versions recorded.
@@ -13,6 +14,11 @@ const SQLITE_1: &str = include_str!("../../src/schema/sqlite_1.sql");
 const SQLITE_1_SUM: &str = "70809958931d34409fecb4eaa2894a6cbd7a7b0961ca193863f9d1b23d6081ab";
 const POSTGRES_1: &str = include_str!("../../src/schema/postgres_1.sql");
 const POSTGRES_1_SUM: &str = "a479fc3e08c880a76bbafd5a7c4c276d7c3b7013b50c26aed7880873b13ad48f";
+/// Schema 2 beside schema 1, likewise.
+const SQLITE_2: &str = include_str!("../../src/schema/sqlite_2.sql");
+const SQLITE_2_SUM: &str = "e564603dadf6406de41a54ff1a953141707a9f3df485d7689c62b1d9c6c814b8";
+const POSTGRES_2: &str = include_str!("../../src/schema/postgres_2.sql");
+const POSTGRES_2_SUM: &str = "9a93ef0879cadf9b55f20f44372b6594929bb82de7daf042ceca0dc1c64de435";
 
 /// A few rows of schema 1.
 const ROWS: &str = r#"
@@ -45,18 +51,53 @@ async fn of_schema_1(db: &Db) {
     }
 }
 
+/// Schema 2 on top of [`of_schema_1`].
+async fn of_schema_2(db: &Db) {
+    of_schema_1(db).await;
+    let (text, sum) = match &db.url {
+        DatabaseUrl::Sqlite(_) => (SQLITE_2, SQLITE_2_SUM),
+        DatabaseUrl::Postgres(_) => (POSTGRES_2, POSTGRES_2_SUM),
+    };
+    db.tamper(text).await.unwrap();
+    db.tamper(&format!("INSERT INTO migration VALUES ('core', 2, 'accounts', '{sum}', 6)")).await.unwrap();
+}
+
+pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
+    of_schema_2(&db).await;
+    let found = inspect(&db.url).await.unwrap();
+    assert_eq!(found.schema, Schema::Older { number: 2, newest: 3 });
+    let store = db.open().await;
+    assert_eq!(
+        db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
+        [[1, 5], [2, 6], [3, at(0).0]]
+    );
+    // What is new begins empty and works for cameras that were there.
+    let all = Scope::All;
+    assert!(store.tasks(&all, None, 10).await.unwrap().rows.is_empty());
+    let totals = store.perception_totals(&all).await.unwrap().unwrap();
+    assert_eq!((totals.batches, totals.detections), (0, 0));
+    store.write(create_task(1, "front", "motion", 1)).await.unwrap();
+    let seq = store_batch(&store, frame("front", "w:1", 1)).await;
+    let events = store.events(&all, &EventFilter::default(), None, 10).await.unwrap().rows;
+    assert!(seq > events[0].seq, "batches take numbers of the sequence of events");
+    store.close().await;
+    let store = db.open().await;
+    assert_eq!(store.batch(&all, seq).await.unwrap().unwrap().detections.len(), 1);
+    assert_eq!(store.camera_tasks(&all, &camera("front")).await.unwrap().len(), 1);
+}
+
 pub(crate) async fn schema_1_is_brought_up_to_date(db: Db) {
     of_schema_1(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 2 }, None));
+    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 3 }, None));
     let refused = Store::open_read_only(db.config()).await.map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
 
     let store = db.open().await;
-    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 2 });
+    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 3 });
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, at(0).0]]
+        [[1, 5], [2, at(0).0], [3, at(0).0]]
     );
     let all = Scope::All;
     let front = store.camera(&all, &camera("front")).await.unwrap().unwrap();
