@@ -14,7 +14,7 @@ help: ## this list
 demo: ## install what is missing, build, start a server with four test cameras, print its address
 	@scripts/setup.sh demo
 	@$(MAKE) --no-print-directory player
-	cargo build --release --locked -p heldar-server
+	cargo build --release --locked -p heldar-server -p heldar-decoder
 	$(BUILT)/heldar demo
 
 player: ## build the embeddable player, which the binary then carries
@@ -68,7 +68,7 @@ deny: ## licences, sources and known advisories of all dependencies (asks the ne
 deb: ## a Debian package of the server, with access control and TLS on: target/deb
 	@scripts/setup.sh demo
 	@$(MAKE) --no-print-directory player
-	cargo build --release --locked -p heldar-server
+	cargo build --release --locked -p heldar-server -p heldar-decoder
 	scripts/deb.sh $(BUILT)/heldar $(or $(CARGO_TARGET_DIR),target)/deb
 
 sbom: ## list every package that the binary is made of (CycloneDX), in target/sbom

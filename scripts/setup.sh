@@ -7,7 +7,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # An entry is PACKAGE, or PACKAGE=COMMAND where any copy of the command will do.
-build=(build-essential=cc pkg-config=pkg-config cmake=cmake clang=clang curl=curl ca-certificates libopus-dev)
+build=(
+    build-essential=cc pkg-config=pkg-config cmake=cmake clang=clang curl=curl ca-certificates libopus-dev
+    # what the decoder process is linked to, and what reads its headers
+    libavcodec-dev libavutil-dev libswscale-dev libturbojpeg0-dev libclang-dev
+)
 demo=(
     ffmpeg=ffprobe
     # what builds the player of the page

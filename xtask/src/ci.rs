@@ -48,7 +48,7 @@ fn player() -> Vec<Step> {
 /// What tests in a browser need.
 pub(crate) fn for_the_browser() -> Vec<Step> {
     vec![
-        Step { name: "binary", work: Work::Cargo(&["build", "--locked", "-p", "heldar-server"]) },
+        Step { name: "binaries", work: Work::Cargo(BINARIES) },
         Step { name: "browser packages", work: Work::Npm(BROWSER, NPM_CI) },
     ]
 }
@@ -73,6 +73,7 @@ pub(crate) fn deny() -> Vec<Step> {
     ]
 }
 
+const BINARIES: &[&str] = &["build", "--locked", "-p", "heldar-server", "-p", "heldar-decoder"];
 const PLAYER: &str = "web/player";
 /// Folder of the tests in a browser.
 pub(crate) const BROWSER: &str = "e2e";

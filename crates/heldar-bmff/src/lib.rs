@@ -48,4 +48,7 @@ pub use shift::{hide_edits, shift_decode_times};
 pub use table::{FragmentSpan, RunSpan, SampleTable, TrackTable};
 pub use table_build::TableBuilder;
 pub use table_read::{read_sample_table, sample_table_box_len};
-pub use virtual_file::{FileRange, Join, Part, PartMap, Source, VirtualFile, starts_decodable};
+pub use virtual_file::{
+    FileRange, Join, Part, PartMap, Source, Still, StillAt, StillSample, VirtualFile, starts_decodable,
+    still_at, sync_stills,
+};

@@ -1,12 +1,12 @@
 //! The whole sample table of a recorded file: every sample of every track, and which fragment it lies in.
 
-use heldar_media::TrackParams;
+use heldar_media::{TrackParams, VideoParams};
 
 use crate::{
     entry::TrackEntry,
     error::{Error, malformed},
     fragment::TrackRun,
-    sample::{MAX_FILE_SAMPLES, MAX_TICKS, SampleMeta},
+    sample::{MAX_FILE_SAMPLES, MAX_TICKS, SampleMeta, VIDEO_TRACK_ID},
 };
 
 /// File offsets stay below this, so that sums of two never overflow.
@@ -121,6 +121,11 @@ impl SampleTable {
     /// The track with an id.
     pub fn track(&self, id: u32) -> Option<&TrackTable> {
         self.tracks.iter().find(|t| t.entry.id == id)
+    }
+
+    /// Parameters of its pictures.
+    pub fn video_params(&self) -> Option<&VideoParams> {
+        self.track(VIDEO_TRACK_ID)?.params().video()
     }
 
     /// Where the last fragment ends; `None` without fragments.

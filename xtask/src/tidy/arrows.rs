@@ -28,7 +28,9 @@ const LAYERS: &[(&str, Layer)] = &[
     ("heldar-bmff", Layer::Pure),
     ("heldar-timeline", Layer::Pure),
     ("heldar-recorder", Layer::Pure),
+    ("heldar-motion", Layer::Pure),
     ("heldar-zones", Layer::Pure),
+    ("heldar-perception", Layer::Pure),
     ("heldar-disk", Layer::Io),
     ("heldar-store", Layer::Io),
     ("heldar-ingest", Layer::Io),
@@ -40,7 +42,7 @@ const LAYERS: &[(&str, Layer)] = &[
     ("heldar-live", Layer::Io),
     ("heldar-audio", Layer::Io),
     ("heldar-decode", Layer::Io),
-    ("heldar-perception", Layer::Io),
+    ("heldar-decoder", Layer::Shell),
     ("heldar-kernel", Layer::Kernel),
     ("heldar-server", Layer::Shell),
     ("heldar-worker", Layer::Shell),
@@ -57,7 +59,7 @@ const IO_EDGES: &[(&str, &str)] = &[
 
 /// What pure crates may take from outside: data structures, formats and arithmetic.
 const PURE_EXTERNAL: &[&str] =
-    &["base64", "bytes", "crc32fast", "jiff", "serde", "serde_json", "sha2", "thiserror", "zeroize"];
+    &["base64", "bytes", "crc32fast", "hmac", "jiff", "serde", "serde_json", "sha2", "thiserror", "zeroize"];
 
 /// Crates from outside that only these may hold, for tests too.
 const HOLDERS: &[(&str, &[&str])] =

@@ -12,6 +12,7 @@ mod header;
 mod layout;
 mod pictures;
 mod select;
+mod still;
 mod video;
 mod wall;
 
@@ -20,6 +21,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use heldar_base::{Interval, WallTime};
 
+pub use self::still::{Still, StillAt, StillSample, still_at, sync_stills};
 use self::{layout::Layout, pictures::Pictures, select::SourceFile, video::Video};
 use crate::{
     error::Error,

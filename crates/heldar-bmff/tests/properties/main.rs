@@ -7,6 +7,7 @@ mod fragments;
 mod index;
 mod progressive;
 mod scripted;
+mod stills;
 mod tables;
 mod virtual_files;
 mod world;
