@@ -43,6 +43,10 @@ pub struct Settings {
     pub playback: PlaybackSettings,
     /// Clips.
     pub clips: ClipSettings,
+    /// Decoder processes.
+    pub decoder: DecoderSettings,
+    /// Frames for workers, and their results.
+    pub perception: PerceptionSettings,
     /// Live view.
     pub live: LiveSettings,
     /// Health.
@@ -296,6 +300,54 @@ pub struct ClipSettings {
     pub job_concurrency: usize,
 }
 
+/// Decoder processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecoderSettings {
+    /// Their program.
+    pub program: PathBuf,
+}
+
+impl DecoderSettings {
+    /// Name of the program.
+    pub const PROGRAM: &'static str = "heldar-decoder";
+
+    /// Where it is installed: beside the server's own program.
+    fn beside() -> PathBuf {
+        let own = std::env::current_exe().ok();
+        let folder = own.as_deref().and_then(std::path::Path::parent);
+        folder.map_or_else(|| PathBuf::from(Self::PROGRAM), |folder| folder.join(Self::PROGRAM))
+    }
+}
+
+/// Frames for workers, and their results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerceptionSettings {
+    /// Whether anything is sampled.
+    pub enabled: bool,
+    /// Pictures a second of all samplers together.
+    pub max_total_fps: f64,
+    /// Cores that decoding may use.
+    pub decode_cores: f64,
+    /// Seconds without a worker until decoding stops; 0: never.
+    pub idle_secs: u32,
+    /// Frames kept per unit, 1..512.
+    pub ring_frames: usize,
+    /// Bytes of all frames together.
+    pub ring_bytes: usize,
+    /// Quality of frames, 50..95.
+    pub jpeg_quality: u8,
+    /// Time between stored batches without detections; 0: every one is stored.
+    pub empty_row_secs: u32,
+    /// New tasks: pictures a second.
+    pub default_fps: f64,
+    /// New tasks: width in pixels.
+    pub default_width: u32,
+    /// Seconds that a frame ticket is valid, 10..900.
+    pub ticket_ttl_secs: i64,
+    /// Age of detections that are removed.
+    pub retention: Micros,
+}
+
 /// Health.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthSettings {
@@ -385,6 +437,10 @@ impl Settings {
                     .map(Micros::from_hours),
                 job_concurrency: values.usize("HELDAR_MEDIA_JOB_CONCURRENCY"),
             },
+            decoder: DecoderSettings {
+                program: values.path("HELDAR_DECODER").unwrap_or_else(DecoderSettings::beside),
+            },
+            perception: perception(values),
             live: LiveSettings {
                 rtsp_port: Some(values.port("HELDAR_RTSP_PORT")).filter(|port| *port != 0),
                 webrtc_port: values.port("HELDAR_WEBRTC_UDP_PORT"),
@@ -503,6 +559,27 @@ fn hours(hours: i64) -> Micros {
 
 fn minutes(minutes: i64) -> Micros {
     Micros::from_secs(minutes.saturating_mul(60)).min(LONGEST)
+}
+
+fn perception(values: &Values) -> PerceptionSettings {
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    PerceptionSettings {
+        enabled: values.bool("HELDAR_AI_ENABLED"),
+        max_total_fps: values.float("HELDAR_AI_MAX_TOTAL_FPS"),
+        decode_cores: match values.get("HELDAR_AI_DECODE_CORES") {
+            Value::Float(given) => *given,
+            _ => (cores / 2.0).max(1.0),
+        },
+        idle_secs: values.u32("HELDAR_AI_IDLE_SECS"),
+        ring_frames: values.usize("HELDAR_AI_RING_FRAMES"),
+        ring_bytes: values.usize("HELDAR_AI_RING_MB").saturating_mul(1 << 20),
+        jpeg_quality: u8::try_from(values.int("HELDAR_AI_JPEG_QUALITY")).unwrap_or(85),
+        empty_row_secs: values.u32("HELDAR_AI_EMPTY_ROW_SECS"),
+        default_fps: values.float("HELDAR_DEFAULT_AI_FPS"),
+        default_width: values.u32("HELDAR_DEFAULT_AI_WIDTH"),
+        ticket_ttl_secs: values.int("HELDAR_FRAME_TICKET_TTL_SECS"),
+        retention: Micros::from_hours(values.int("HELDAR_DETECTION_RETENTION_HOURS")),
+    }
 }
 
 fn recorder(values: &Values) -> RecorderSettings {

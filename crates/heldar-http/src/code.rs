@@ -185,6 +185,14 @@ reasons! {
     OpenAccessRefused = "open_access_refused",
     /// The database is over its cap.
     DbOverCap = "db_over_cap",
+    /// Footage has a hole there.
+    Gap = "gap",
+    /// Nothing was recorded then.
+    NotRecorded = "not_recorded",
+    /// Its footage has been deleted.
+    Expired = "expired",
+    /// It has not been received yet.
+    Future = "future",
 }
 
 #[cfg(test)]

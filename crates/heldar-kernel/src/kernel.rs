@@ -50,6 +50,7 @@ use crate::reads::{Read, Reads};
 use crate::registry::{Author, Registry};
 use crate::retention::{Ground, Retention, RetentionConfig};
 use crate::secrets::{Sealer, SecretError};
+use crate::stills::Stills;
 
 /// Key of the setting that tells a clean stop.
 const STOPPED_AT: &str = "server_stopped_at";
@@ -148,6 +149,8 @@ pub struct Kernel {
     pub clips: ClipFolder,
     /// Slots for jobs that write or decode.
     pub jobs: Arc<tokio::sync::Semaphore>,
+    /// What makes single pictures.
+    pub stills: Stills,
     /// Limits of footage, and leases on segments.
     pub retention: Retention,
     /// The check of older days.
@@ -259,6 +262,7 @@ impl Kernel {
             plans: PlanCache::default(),
             clips: ClipFolder::new(&settings.storage.clips_dir),
             jobs: Arc::new(tokio::sync::Semaphore::new(settings.clips.job_concurrency)),
+            stills: Stills::new(settings.decoder.program.clone()),
             registry: Registry::default(),
             reads: Reads::default(),
             started_at: clock.wall(),

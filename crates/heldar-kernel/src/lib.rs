@@ -22,4 +22,5 @@ pub mod registry;
 pub mod retention;
 pub mod rhythm;
 pub mod secrets;
+pub mod stills;
 pub mod tls;

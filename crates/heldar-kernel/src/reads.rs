@@ -26,6 +26,8 @@ pub enum Read {
     Download,
     /// A live view is opened.
     Live,
+    /// A single picture, or several small ones, are looked at.
+    Snapshot,
 }
 
 impl Read {
@@ -35,6 +37,7 @@ impl Read {
             Read::Playback => "view_playback",
             Read::Download => "download_media",
             Read::Live => "open_live",
+            Read::Snapshot => "view_snapshot",
         }
     }
 }

@@ -20,6 +20,8 @@ fn a_packaged_server_starts_closed_and_encrypted() {
     let scratch = tempfile::tempdir().unwrap();
     let root = scratch.path().join("root");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/deb.sh");
+    // It lies beside the server's binary, where the script takes it from.
+    assert!(Path::new(heldar_testkit::decoder_program()).with_file_name("heldar").exists());
     let mut make = Command::new(script);
     make.arg(env!("CARGO_BIN_EXE_heldar")).arg(scratch.path()).env("DEB_COMPRESSION", "none");
     let package = output(&mut make);
@@ -27,6 +29,9 @@ fn a_packaged_server_starts_closed_and_encrypted() {
     assert_eq!(field.trim(), env!("CARGO_PKG_VERSION"));
     output(Command::new("dpkg-deb").args(["-x", package.trim()]).arg(&root));
     assert!(output(Command::new(root.join("usr/bin/heldar")).arg("--version")).starts_with("heldar "));
+    assert!(root.join("usr/bin/heldar-decoder").exists());
+    let depends = output(Command::new("dpkg-deb").args(["-f", package.trim(), "Depends"]));
+    assert!(depends.contains("libavcodec") && depends.contains("libturbojpeg"), "{depends}");
     let unit = fs::read_to_string(root.join("usr/lib/systemd/system/heldar.service")).unwrap();
     assert!(unit.contains("\nUser=heldar\n"));
     assert!(unit.contains("\nExecStart=/usr/bin/heldar serve --config /etc/heldar/heldar.toml\n"));

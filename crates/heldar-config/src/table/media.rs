@@ -41,6 +41,8 @@ pub(super) const TABLE: &[Variable] = &[
     var("HELDAR_CLIP_RETENTION_HOURS", Part::Clips, NATURAL, "48", "hours that clips are kept; 0: for ever"),
     var("HELDAR_MEDIA_JOB_CONCURRENCY", Part::Clips, clamp(1, 64), "3", "clips, thumbnails and snapshots made at the same time"),
 
+    derived("HELDAR_DECODER", Part::Clips, Kind::Path, "heldar-decoder beside the server's own program", "program of the decoder processes"),
+
     var("HELDAR_HEALTH_INTERVAL_S", Part::Health, floor(5), "15", "seconds between refreshes of observed figures"),
     var("HELDAR_SMART_CHECK_ENABLED", Part::DiskHealth, Kind::Bool, "false", "ask disks for their SMART state"),
     var("HELDAR_SMART_DEVICES", Part::DiskHealth, Kind::List, "", "disks to ask"),

@@ -17,6 +17,7 @@ pub mod paging;
 pub mod playback;
 pub mod requester;
 pub mod sites;
+pub mod stills;
 pub mod system;
 pub mod timeline;
 pub mod users;
@@ -41,6 +42,7 @@ pub fn routes() -> RouteTable<Api> {
     footage::routes(&mut table);
     timeline::routes(&mut table);
     playback::routes(&mut table);
+    stills::routes(&mut table);
     clips::routes(&mut table);
     live::routes(&mut table);
     media::routes(&mut table);

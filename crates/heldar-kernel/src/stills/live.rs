@@ -1,0 +1,125 @@
+//! The newest picture of a running stream, and of one that is started for it.
+
+use std::time::Duration;
+
+use heldar_base::{ReasonClass, StreamId, StreamKind, WallTime};
+use heldar_decode::still;
+use heldar_decode::wire::Output;
+use heldar_ingest::SessionError;
+use heldar_live::{Received, Units};
+use heldar_media::{AccessUnit, TrackKind};
+use heldar_store::Camera;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Shot, ShotError};
+use crate::kernel::Kernel;
+use crate::live::NotWatchable;
+
+/// How long a stream that does not run yet may take to show a picture.
+const FIRST_PICTURE: Duration = Duration::from_secs(9);
+
+/// Why there is no live picture.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveStillError {
+    /// The camera cannot be watched.
+    #[error("the camera cannot be watched")]
+    NotWatchable(NotWatchable),
+    /// The camera does not deliver.
+    #[error("the camera does not deliver pictures")]
+    Camera(Option<SessionError>),
+    /// No picture can be made.
+    #[error(transparent)]
+    Shot(#[from] ShotError),
+}
+
+impl Kernel {
+    /// The newest picture of a camera; it takes a slot for media jobs. A stream that does not run is started as for a
+    /// viewer.
+    ///
+    /// # Errors
+    /// [`LiveStillError`].
+    pub async fn live_shot(
+        &self,
+        camera: &Camera,
+        kind: Option<StreamKind>,
+        output: Output,
+    ) -> Result<Shot, LiveStillError> {
+        let _slot = self.media_slot().await?;
+        let view = self.view(camera, kind).map_err(LiveStillError::NotWatchable)?;
+        let runs = |flows: bool, stream: &StreamId| flows && self.ingest.get(stream).is_some();
+        let flows = |feed: &heldar_live::Feed| feed.bus().tracks().borrow().flows;
+        // A stream that runs saves a session, where the caller has no wish of his own.
+        let other = view.other.as_ref().filter(|(stream, feed)| kind.is_none() && runs(flows(feed), stream));
+        let (stream, feed) = match other {
+            Some((stream, feed)) if !flows(&view.feed) => (stream, feed),
+            _ => (&view.stream, &view.feed),
+        };
+        self.demand(stream);
+        let mut units = feed.bus().follow();
+        let group = group(&mut units, Instant::now() + FIRST_PICTURE).await;
+        let Some(params) = group.last().and_then(|unit| unit.params.video().cloned()) else {
+            return Err(LiveStillError::Camera(self.last_error(stream)));
+        };
+        let (captured_at, wanted) = newest(&group);
+        let units = (0..).zip(group.iter().map(|unit| unit.payload.clone())).collect();
+        let decoders = &self.stills.decoders;
+        let picture = still(decoders, &params, params.reorder_depth, units, wanted, vec![output]).await;
+        let image = picture.map_err(ShotError::from)?.images.into_iter().next();
+        let none = || ShotError::from(heldar_decode::StillError::Malformed("no picture".to_owned()));
+        Ok(Shot { captured_at, image: image.ok_or_else(none)? })
+    }
+
+    /// Why a stream did not deliver, as far as it is known.
+    fn last_error(&self, stream: &StreamId) -> Option<SessionError> {
+        let view = self.supervisor.view(&stream.camera)?;
+        let trouble = view.trouble?;
+        Some(SessionError::new(trouble.class, &trouble.detail))
+    }
+}
+
+/// The pictures from the newest sync sample up to the newest picture, waiting for the first.
+async fn group(units: &mut Units, deadline: Instant) -> Vec<std::sync::Arc<AccessUnit>> {
+    let mut group: Vec<std::sync::Arc<AccessUnit>> = Vec::new();
+    loop {
+        let received = if group.is_empty() {
+            match timeout_at(deadline, units.recv()).await {
+                Ok(received) => received,
+                Err(_elapsed) => return group,
+            }
+        } else {
+            match units.try_recv() {
+                Some(received) => received,
+                None => return group,
+            }
+        };
+        match received {
+            Received::Piece(unit) if unit.track == TrackKind::Video => {
+                let is_new =
+                    group.last().is_some_and(|last| !std::sync::Arc::ptr_eq(&last.params, &unit.params));
+                if unit.sync.is_sync() || is_new {
+                    group.clear();
+                }
+                group.push(unit);
+            }
+            Received::Piece(_sound) => {}
+            Received::Lagged(_) | Received::Interrupted => group.clear(),
+            Received::Closed => return group,
+        }
+    }
+}
+
+/// When the newest picture of a group was captured, and its place; leading pictures of an open group do not count.
+fn newest(group: &[std::sync::Arc<AccessUnit>]) -> (WallTime, i64) {
+    let newest = (0i64..).zip(group).max_by_key(|(_, unit)| unit.captured_at);
+    newest.map_or((WallTime::EPOCH, 0), |(place, unit)| (unit.captured_at, place))
+}
+
+impl LiveStillError {
+    /// The class of a camera's failure.
+    pub fn reason(&self) -> Option<ReasonClass> {
+        match self {
+            LiveStillError::Camera(error) => error.as_ref().map(|error| error.class),
+            LiveStillError::NotWatchable(_) | LiveStillError::Shot(_) => None,
+        }
+    }
+}
