@@ -63,6 +63,17 @@ impl Clutter {
         }
     }
 
+    /// So many regions of about that size and place were something that moves after all: on a busy path people must not make it
+    /// harder for those behind them.
+    pub(crate) fn forgive(&mut self, x: f32, y: f32, cells: f32, regions: u32, dt: f32) {
+        let counted = regions as f32 * (dt / self.seen).min(1.0);
+        let tile = self.tile(x, y);
+        let tile = self.tiles.iter_mut().skip(tile).take(1);
+        for average in self.number.iter_mut().take(class(cells) + 1).chain(tile) {
+            *average = (*average - counted).max(0.0);
+        }
+    }
+
     fn tile(&self, x: f32, y: f32) -> usize {
         let col = (x / self.cols * TILE_COLS as f32) as usize;
         let row = (y / self.rows * TILE_ROWS as f32) as usize;
@@ -110,6 +121,9 @@ mod tests {
             assert!((clutter.number(cells) - number).abs() < 0.05, "{cells}: {}", clutter.number(cells));
         }
         assert!(clutter.density(20.0, 20.0, 4.0) > 50.0 * clutter.density(150.0, 80.0, 4.0));
+        let before = clutter.number(3.0);
+        clutter.forgive(20.0, 20.0, 4.0, 30, 0.2);
+        assert!((before - clutter.number(3.0) - 0.05).abs() < 0.001, "30 of 600 pictures");
         for _ in 0..4000 {
             clutter.count([].iter(), 0.2);
         }

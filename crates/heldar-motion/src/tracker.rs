@@ -184,6 +184,7 @@ impl Tracker {
                     if seen && track.score >= wanted && track.travels() {
                         self.last_id += 1;
                         track.confirm(self.last_id, at);
+                        self.clutter.forgive(x, y, track.cells, track.hits, dt);
                     }
                 }
                 Stage::Confirmed { travelled_at, .. } => {
