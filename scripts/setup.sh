@@ -141,6 +141,7 @@ python_tool() {
 python_tools() {
     python_tool schemathesis "the API will not be compared with its description" "schemathesis==$schemathesis_version"
     python_tool aiortc "WHEP will not be tried with it" "aiortc==$aiortc_version" "aiohttp==$aiohttp_version"
+    python_tool worker "the worker package will not be tested" "./sdk/python[dev,objects]"
 }
 
 goal=${1:-}

@@ -21,6 +21,9 @@ enum Work {
     CargoIfInstalled(&'static [&'static str]),
     /// Arguments of npm, and the folder to run it in.
     Npm(&'static str, &'static [&'static str]),
+    /// Arguments of the Python that has what the worker package needs, and which may be missing: then the step is left out,
+    /// and says so.
+    Worker(&'static [&'static str]),
 }
 
 /// What takes a minute: house rules, formatting, warnings of the compiler and of clippy.
@@ -45,6 +48,17 @@ fn player() -> Vec<Step> {
     ]
 }
 
+/// The Python package of workers, in its own folder.
+fn worker() -> Vec<Step> {
+    let step = |name, arguments| Step { name, work: Work::Worker(arguments) };
+    vec![
+        step("worker format", &["-m", "ruff", "format", "--check", "."]),
+        step("worker lint", &["-m", "ruff", "check", "."]),
+        step("worker types", &["-m", "mypy", "--cache-dir=/dev/null"]),
+        step("worker tests", &["-m", "pytest", "-q", "-p", "no:cacheprovider"]),
+    ]
+}
+
 /// What tests in a browser need.
 pub(crate) fn for_the_browser() -> Vec<Step> {
     vec![
@@ -59,6 +73,7 @@ pub(crate) fn all() -> Vec<Step> {
     steps.extend(quick());
     steps.push(Step { name: "licences and sources", work: Work::CargoIfInstalled(DENY_OFFLINE) });
     steps.push(Step { name: "locked packages of the fuzz targets", work: Work::Cargo(FUZZ_LOCK) });
+    steps.extend(worker());
     steps.push(Step { name: "tests", work: Work::Cargo(&["test", "--locked", "--workspace"]) });
     steps.extend(for_the_browser());
     steps.push(Step { name: "end to end, in a browser", work: Work::Npm(BROWSER, &["test"]) });
@@ -104,6 +119,7 @@ impl Work {
             Self::Here(check) => check(),
             Self::Cargo(arguments) => cargo(arguments),
             Self::Npm(folder, arguments) => npm(folder, arguments),
+            Self::Worker(arguments) => python(arguments),
             Self::CargoIfInstalled(arguments) => {
                 let command = arguments.first().copied().unwrap_or_default();
                 if cargo_has(command) {
@@ -119,6 +135,21 @@ impl Work {
 fn cargo(arguments: &[&str]) -> Result<(), String> {
     let status = Command::new("cargo").args(arguments).status().map_err(|e| format!("cargo: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("cargo {} failed ({status})", arguments.join(" "))) }
+}
+
+fn python(arguments: &[&str]) -> Result<(), String> {
+    let root = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
+    let built =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    let program = built.join("worker/bin/python");
+    if !program.exists() {
+        say("left out: what the worker package needs is not installed\n");
+        return Ok(());
+    }
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root.join("sdk/python")).env("PYTHONPATH", "src");
+    let status = command.env("PYTHONDONTWRITEBYTECODE", "1").status().map_err(|e| format!("python: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("python {} failed ({status})", arguments.join(" "))) }
 }
 
 fn npm(folder: &str, arguments: &[&str]) -> Result<(), String> {
