@@ -193,6 +193,18 @@ reasons! {
     Expired = "expired",
     /// It has not been received yet.
     Future = "future",
+    /// No AI task asks for frames of this stream.
+    NoTask = "no_task",
+    /// No frame has come yet.
+    Starting = "starting",
+    /// The budget of sampling has no room.
+    Shed = "shed",
+    /// The camera has no such stream.
+    NoSource = "no_source",
+    /// The source has stopped.
+    Stale = "stale",
+    /// It is not held any more.
+    Evicted = "evicted",
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ use crate::front::Refusals;
 use crate::fsck::scrub::Scrub;
 use crate::health::{DiskWatch, Health, StoreWatch};
 use crate::live::Watching;
+use crate::perception::Perception;
 use crate::playback::{PlanCache, Sessions};
 use crate::reads::{Read, Reads};
 use crate::registry::{Author, Registry};
@@ -149,6 +150,8 @@ pub struct Kernel {
     pub clips: ClipFolder,
     /// Slots for jobs that write or decode.
     pub jobs: Arc<tokio::sync::Semaphore>,
+    /// Tasks, workers, frames and results.
+    pub perception: Perception,
     /// What makes single pictures.
     pub stills: Stills,
     /// Limits of footage, and leases on segments.
@@ -250,6 +253,7 @@ impl Kernel {
         let watching = Watching::open(&settings, &store, &sealer, clock, &metrics).await?;
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
+        let perception = Perception::open(&settings, &store, &sealer, clock.wall()).await?;
         let kernel = Arc::new(Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
@@ -262,6 +266,7 @@ impl Kernel {
             plans: PlanCache::default(),
             clips: ClipFolder::new(&settings.storage.clips_dir),
             jobs: Arc::new(tokio::sync::Semaphore::new(settings.clips.job_concurrency)),
+            perception,
             stills: Stills::new(settings.decoder.program.clone()),
             registry: Registry::default(),
             reads: Reads::default(),
@@ -431,6 +436,7 @@ impl Kernel {
             };
             self.ingest.apply(&stream, self.stream_settings(camera, kind, record, not_before));
         }
+        self.camera_is_active(&camera.id, camera.fields.enabled && camera.removed_at.is_none());
         if !camera.fields.enabled {
             self.watching.viewers.cut_camera(&camera.id, Cut::CameraDisabled);
         }
@@ -454,6 +460,7 @@ impl Kernel {
             self.numbers.remove(&stream);
         }
         self.watching.camera_removed(camera);
+        self.camera_is_active(camera, false);
         self.supervisor.forget(camera);
     }
 

@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod live;
 pub mod offline;
+pub mod perception;
 pub mod playback;
 pub mod reads;
 pub mod registry;

@@ -28,7 +28,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
 
 /// Something that happened.
 #[derive(Debug, Serialize, ToSchema)]
-struct Event {
+pub(super) struct Event {
     /// UUID.
     id: String,
     /// The camera that it is about.

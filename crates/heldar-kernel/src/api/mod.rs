@@ -3,6 +3,7 @@
 //! Owns: shapes and status codes of the contract. Never: SQL, sockets, decisions that a service or a pure crate makes.
 //! Each module adds its routes to the table; there is no other way to a handler.
 
+pub mod ai;
 pub mod audit;
 pub mod auth;
 pub mod cameras;
@@ -43,6 +44,7 @@ pub fn routes() -> RouteTable<Api> {
     timeline::routes(&mut table);
     playback::routes(&mut table);
     stills::routes(&mut table);
+    ai::routes(&mut table);
     clips::routes(&mut table);
     live::routes(&mut table);
     media::routes(&mut table);

@@ -57,6 +57,10 @@ impl Kernel {
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("sampler", &kernel.health.restarts, || crate::perception::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("accounts", &kernel.health.restarts, || kernel.clone().keep_accounts()).await;
         }));
         let kernel = self.clone();

@@ -153,6 +153,7 @@ pub async fn delete_camera(
             Footage::Delete => {
                 kernel.store.manage(DeleteCamera { id: id.clone() }, attached).await.map_err(refused)?;
                 kernel.accounts.change(|directory| directory.sites_mut().remove_camera(&id));
+                kernel.forget_tasks_of(&id);
             }
         }
         if camera.removed_at.is_none() {

@@ -87,6 +87,8 @@ pub struct RetentionConfig {
     pub clip_age: Option<Micros>,
     /// Age of events, audit rows and gaps that are removed.
     pub row_age: Micros,
+    /// Age of detections and their batches that are removed.
+    pub detection_age: Micros,
 }
 
 impl From<&Settings> for RetentionConfig {
@@ -96,6 +98,7 @@ impl From<&Settings> for RetentionConfig {
             clips: ClipFolder::new(&settings.storage.clips_dir),
             clip_age: settings.clips.retention,
             row_age: settings.audit.retention,
+            detection_age: settings.perception.retention,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::execute::Executor;
 use super::inventory::Inventory;
 use super::limits::Limits;
 use super::notices::{Deleted, Trigger, Untold, notices};
-use super::{Retention, upkeep};
+use super::{Retention, RetentionConfig, upkeep};
 
 /// Items of a plan at most; what is left is planned again.
 const ROUND: usize = 4096;
@@ -109,7 +109,9 @@ impl Retention {
         let kept = self.footage(&executor, memory, &limits.policy(), &mut report).await?;
         self.tell(memory, trigger, &limits.policy(), &kept, &report);
         if trigger == Trigger::Due {
-            report.rows = upkeep::prune(&ground.store, now, ground.settings.row_age).await?;
+            let RetentionConfig { row_age, detection_age, .. } = ground.settings;
+            let keep = upkeep::KeepRows { history: row_age, detections: detection_age };
+            report.rows = upkeep::prune(&ground.store, now, keep).await?;
         }
         Ok(report)
     }

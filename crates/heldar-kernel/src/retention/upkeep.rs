@@ -69,10 +69,26 @@ async fn unlink(store: &Store, folder: &ClipFolder, clips: Vec<Clip>) -> Result<
     store.write(RemoveClips { ids }).await
 }
 
-/// Removes rows from before `before`, slice by slice. Answers with how many.
-pub(super) async fn prune(store: &Store, now: WallTime, keep_rows: Micros) -> Result<u64, StoreError> {
+/// How long rows are kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeepRows {
+    /// Events, audit, gaps.
+    pub(super) history: Micros,
+    /// Detections and their batches.
+    pub(super) detections: Micros,
+}
+
+/// Removes rows that are past their time, slice by slice. Answers with how many.
+pub(super) async fn prune(store: &Store, now: WallTime, keep: KeepRows) -> Result<u64, StoreError> {
     let mut removed = 0;
+    let keep_rows = keep.history;
+    // What a consumer has not taken stays for twice the time.
+    let untaken_before = now - keep.detections - keep.detections;
     for (what, age) in [
+        (Prunable::OfDeletedCameras, Micros::ZERO),
+        (Prunable::Batches { untaken_before, now }, keep.detections),
+        (Prunable::DeadLetters, keep.detections + keep.detections),
+        (Prunable::Workers, Micros::from_hours(24)),
         (Prunable::Events, keep_rows),
         (Prunable::Audit, keep_rows),
         (Prunable::Gaps, keep_rows),

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use heldar_base::{CameraId, Capability, Micros, StreamId, StreamKind, WallTime};
+use heldar_base::{CameraId, Capability, Micros, Principal, StreamId, StreamKind, WallTime};
+use heldar_kernel::perception::TaskChange;
+use heldar_kernel::registry::Author;
+use heldar_perception::task::NewTask;
 use heldar_store::op::InsertClip;
 use heldar_store::{CameraQuery, Clip};
 use serde_json::{Value, json};
@@ -68,23 +71,39 @@ struct Things<'a> {
     clips: BTreeMap<&'static str, (String, String)>,
     sessions: BTreeMap<&'static str, String>,
     files: BTreeMap<&'static str, String>,
+    tasks: BTreeMap<&'static str, String>,
     number: std::cell::Cell<u128>,
 }
 
 impl<'a> Things<'a> {
     async fn new(house: &'a House, base: WallTime) -> Self {
         let (clips, sessions, number) = (BTreeMap::new(), BTreeMap::new(), std::cell::Cell::new(1));
-        let mut things = Things { house, base, clips, sessions, files: BTreeMap::new(), number };
+        let (files, tasks) = (BTreeMap::new(), BTreeMap::new());
+        let mut things = Things { house, base, clips, sessions, files, tasks, number };
         for camera in ["gate", "yard"] {
             let clip = things.clip(camera).await;
             things.clips.insert(camera, clip);
             let session = things.session(camera);
             things.sessions.insert(camera, session);
+            let task = things.task(camera).await;
+            things.tasks.insert(camera, task);
             let segments = house.see(&format!("/api/v1/cameras/{camera}/segments")).await;
             let path = text(&segments[0]["path"]);
             things.files.insert(camera, path.rsplit('/').next().unwrap().to_owned());
         }
         things
+    }
+
+    /// An AI task of a type of its own.
+    async fn task(&self, camera: &'static str) -> String {
+        self.number.set(self.number.get() + 1);
+        let author = Author::new(&Principal::system());
+        let task_type = format!("type{}", self.number.get());
+        let body = NewTask { task_type, ..NewTask::default() };
+        let camera = CameraId::new(camera).unwrap();
+        match self.house.kernel.create_task(&author, &camera, body).await.unwrap() {
+            TaskChange::Made(task) | TaskChange::WasThere(task) => task.task.id.to_string(),
+        }
     }
 
     /// A clip of one byte.
@@ -151,6 +170,15 @@ impl<'a> Things<'a> {
             }
             "/media/clips/{file}" if ghost => put("{file}", &format!("{}.mp4", nothing("clip"))),
             "/media/clips/{file}" => put("{file}", &self.clips[camera].1),
+            "/api/v1/ai-tasks/{task_id}" => {
+                let id = match (ghost, destroys) {
+                    (true, _) => nothing("ai"),
+                    (false, true) => self.task(camera).await,
+                    (false, false) => self.tasks[camera].clone(),
+                };
+                put("{task_id}", &id);
+            }
+            "/api/v1/ai/leases/{lease_id}" => put("{lease_id}", &nothing("lse")),
             "/api/v1/playback/sessions/{session_id}" | "/media/playback/{session}/{file}" => {
                 let id = match (ghost, destroys) {
                     (true, _) => nothing("pbs"),
@@ -222,6 +250,10 @@ fn expected(op: &Operation, who: &Who, target: Target) -> Expect {
 fn body(op: &Operation, camera: &str) -> Value {
     match op.path.as_str() {
         "/api/v1/cameras" => json!({ "id": camera, "name": camera }),
+        "/api/v1/cameras/{id}/ai-tasks" => json!({ "task_type": "asked" }),
+        "/api/v1/ai/leases" => json!({ "worker_id": "w" }),
+        "/api/v1/ai/events" => json!({ "camera_id": camera, "task_type": "asked" }),
+        "/api/v1/events" => json!({ "camera_id": camera, "event_type": "asked" }),
         // Strangers, whose failures are not counted.
         "/api/v1/auth/login" => json!({ "username": "stranger", "password": "guess" }),
         "/api/v1/auth/setup" => json!({ "setup_token": "x", "username": "x", "password": "12345678" }),

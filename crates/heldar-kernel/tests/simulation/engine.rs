@@ -101,6 +101,7 @@ impl Engine {
             clips: ClipFolder::new(from.folder.join("clips")),
             clip_age: None,
             row_age: Micros::from_hours(1000),
+            detection_age: Micros::from_hours(1000),
         };
         let ground = Ground {
             store: store.store.clone(),

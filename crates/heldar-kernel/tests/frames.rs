@@ -1,0 +1,269 @@
+//! Frames for workers: numbered, timed and exact, under load of several tasks, and gone when their source is.
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use axum::http::Method;
+use heldar_base::{Capability, Clock as _, WallTime};
+use heldar_testcam::scene::strip;
+use heldar_testcam::{Options, Running, profile};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use support::{Answer, As, World};
+
+/// Pictures per second of the clips used here.
+const RATE: i64 = 25;
+
+struct Scene {
+    world: World,
+    cameras: Running,
+    scratch: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn start(profiles: &[&str], env: &[(&str, &str)]) -> Scene {
+        let options = Options {
+            cameras: profiles.len() as u32,
+            profiles: profiles.iter().filter_map(|name| profile::find(name)).collect(),
+            media_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("media"),
+            ..Options::default()
+        };
+        let cameras = heldar_testcam::start(options).await.unwrap();
+        let env = [&[("HELDAR_DECODER", heldar_testkit::decoder_program())], env].concat();
+        let world = World::start_with(&env).await;
+        for (number, name) in profiles.iter().enumerate() {
+            let body = json!({ "id": name, "name": name, "main_stream_url": cameras.cameras()[number].url });
+            let answer = world.send(As::System, Method::POST, "/api/v1/cameras", Some(&body)).await;
+            assert_eq!(answer.status, 201, "{}", answer.json());
+        }
+        Scene { world, cameras, scratch: tempfile::tempdir().unwrap() }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Value) -> Answer {
+        self.world.send(As::System, method, path, Some(&body)).await
+    }
+
+    /// A task of a camera; its id.
+    async fn task(&self, camera: &str, body: Value) -> String {
+        let made = self.send(Method::POST, &format!("/api/v1/cameras/{camera}/ai-tasks"), body).await;
+        assert_eq!(made.status, 201, "{}", made.json());
+        made.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.world.get(path).await
+    }
+
+    /// The first frame of a view, waited for.
+    async fn first(&self, path: &str) -> Answer {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            let answer = self.get(&format!("{path}&wait_ms=2000")).await;
+            if answer.status == 200 {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{path}: {} {}", answer.status, answer.json());
+        }
+    }
+
+    async fn sampler(&self, camera: &str) -> Value {
+        let list = self.get("/api/v1/ai/samplers").await.ok();
+        list.as_array()
+            .unwrap()
+            .iter()
+            .find(|unit| unit["camera_id"] == json!(camera))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    async fn sampler_is(&self, camera: &str, state: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            let unit = self.sampler(camera).await;
+            if unit["state"] == json!(state) {
+                return unit;
+            }
+            assert!(Instant::now() < deadline, "{camera} is not {state}: {unit}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn number(&self, jpeg: &[u8]) -> u16 {
+        let path = self.scratch.path().join("frame.jpg");
+        std::fs::write(&path, jpeg).unwrap();
+        let size = Command::new("ffprobe")
+            .args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0:s=x"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        let size = String::from_utf8(size.stdout).unwrap();
+        let (width, height) = size.trim().split_once('x').expect("a size");
+        let (width, height): (usize, usize) = (width.parse().unwrap(), height.parse().unwrap());
+        let raw = Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(&path)
+            .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
+            .output()
+            .unwrap();
+        strip::read(strip::Luma { data: &raw.stdout, width, height, stride: width }).expect("a number")
+    }
+}
+
+fn captured(frame: &Answer) -> WallTime {
+    WallTime::parse(frame.header("x-frame-captured-at").expect("a time")).unwrap()
+}
+
+fn seq(frame: &Answer) -> u64 {
+    frame.header("x-frame-seq").expect("a number").parse().unwrap()
+}
+
+/// Bytes, number, time and headers of frames belong together, whatever the order in which the camera sends pictures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_are_the_pictures_of_their_times() {
+    let profiles = ["plain", "b_frames", "h265_b_frames"];
+    let scene = Scene::start(&profiles, &[("HELDAR_AI_DECODE_CORES", "2")]).await;
+    let mut paths = BTreeMap::new();
+    for name in profiles {
+        let task = scene.task(name, json!({ "task_type": "detection", "fps": 5, "width": 480 })).await;
+        let path = format!("/api/v1/cameras/{name}/frame?profile=sub&task={task}");
+        assert!(matches!(scene.get(&path).await.status, 200 | 404), "{name}");
+        paths.insert(name, path);
+    }
+    for (camera, name) in profiles.into_iter().enumerate() {
+        let path = &paths[name];
+        let clip = scene.cameras.cameras()[camera].clip_pictures as i64;
+        let mut last = scene.first(path).await;
+        let (began, base) = (captured(&last), i64::from(scene.number(&last.bytes)));
+        assert_eq!((last.header("x-frame-width"), last.header("x-frame-height")), (Some("480"), Some("270")));
+        for round in 0..8 {
+            let next = scene.get(&format!("{path}&after={}&wait_ms=5000", seq(&last))).await;
+            assert_eq!(next.status, 200, "{name}: {}", next.json());
+            assert!(seq(&next) > seq(&last) && captured(&next) > captured(&last));
+            // Five a second on a grid: a multiple of 200 ms, to a picture. The very first one was taken as it came.
+            let apart = (captured(&next) - captured(&last)).0 as f64 / 200_000.0;
+            let is_first = round == 0;
+            assert!(is_first || (apart - apart.round()).abs() < 0.25, "{name}: {apart} periods");
+            let passed = ((captured(&next) - began).0 * RATE + 500_000) / 1_000_000;
+            assert_eq!(
+                i64::from(scene.number(&next.bytes)),
+                (base + passed) % clip,
+                "{name} after {passed} pictures"
+            );
+            let age: i64 = next.header("x-frame-age-ms").unwrap().parse().unwrap();
+            assert!((0..3000).contains(&age), "{age}");
+            last = next;
+        }
+        // The recording agrees about the instant.
+        let at = captured(&last) + heldar_base::Micros(6_000);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let still = loop {
+            let still = scene.get(&format!("/api/v1/cameras/{name}/snapshot?at={at}")).await;
+            if still.status == 200 || Instant::now() > deadline {
+                break still;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        assert_eq!(still.status, 200, "{name}: {}", still.json());
+        assert_eq!(
+            scene.number(&still.bytes),
+            scene.number(&last.bytes),
+            "{name}: picture and frame of one instant"
+        );
+    }
+    scene.world.kernel.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pulls_wait_skip_and_know_what_the_client_has() {
+    let scene = Scene::start(&["plain"], &[]).await;
+    let none = scene.get("/api/v1/cameras/plain/frame").await;
+    assert_eq!((none.status, none.header("x-frame-reason")), (404, Some("no_task")));
+    assert_eq!(none.json()["error"], json!("no sampled frame yet (is an AI task enabled for this camera?)"));
+    assert_eq!(
+        scene.get("/api/v1/cameras/plain/frame?profile=third").await.error(),
+        (400, "validation".to_owned())
+    );
+    let fast = scene.task("plain", json!({ "task_type": "detection", "fps": 10, "width": 320 })).await;
+    let slow = scene.task("plain", json!({ "task_type": "motion", "fps": 2, "width": 160 })).await;
+    let path = format!("/api/v1/cameras/plain/frame?task={fast}");
+    let first = scene.first(&path).await;
+    assert_eq!(first.header("x-frame-ticket"), None, "nobody has leased the task");
+    // Exactly this one, with its tag, and not again.
+    let exact = scene.get(&format!("{path}&seq={}", seq(&first))).await;
+    assert!(exact.bytes == first.bytes && exact.header("etag") == first.header("etag"));
+    // Nothing newer than the newest within no time.
+    let newest = scene.get(&path).await;
+    let nothing = scene.get(&format!("{path}&after={}", seq(&newest))).await;
+    assert!(nothing.status == 204 || seq(&nothing) > seq(&newest));
+    // A worker that was away gets the newest, and is told what it missed; or the next, if it wants all.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let jumped = scene.get(&format!("{path}&after={}", seq(&newest))).await;
+    let skipped: u64 = jumped.header("x-frame-skipped").unwrap().parse().unwrap();
+    assert!(skipped >= 3, "{skipped}");
+    let next = scene.get(&format!("{path}&after={}&pick=next", seq(&newest))).await;
+    assert!(seq(&next) < seq(&jumped));
+    // The slow task sees its own pictures alone, each one of the fast task's too.
+    let narrow = scene.first(&format!("/api/v1/cameras/plain/frame?task={slow}")).await;
+    assert_eq!(narrow.header("x-frame-width"), Some("160"));
+    let shared = scene.get(&format!("{path}&seq={}", seq(&narrow))).await;
+    assert_eq!((shared.status, shared.header("x-frame-width")), (200, Some("320")));
+    assert_eq!(shared.header("x-frame-captured-at"), narrow.header("x-frame-captured-at"));
+    assert_eq!(scene.get(&format!("{path}&seq=7")).await.json()["reason"], json!("evicted"));
+    let unit = scene.sampler_is("plain", "sampling").await;
+    assert_eq!(
+        (&unit["fps"], &unit["width"], &unit["stream_profile"]),
+        (&json!(10.0), &json!(320), &json!("sub"))
+    );
+    assert_eq!(unit["tasks"].as_array().unwrap().len(), 2, "{unit}");
+    // Rights.
+    let may = [Capability::AiFrames];
+    assert_eq!(scene.world.get_as(As::Limited(&may, &["plain"]), &path).await.status, 200);
+    assert_eq!(scene.world.get_as(As::Limited(&may, &["other"]), &path).await.status, 403);
+    assert_eq!(scene.world.get_as(As::With(&[Capability::VideoLive]), &path).await.status, 403);
+    scene.world.kernel.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_asks_nothing_is_decoded_and_edits_touch_their_own_unit() {
+    let scene = Scene::start(&["plain", "h265"], &[("HELDAR_AI_IDLE_SECS", "3")]).await;
+    let mut paths = Vec::new();
+    for name in ["plain", "h265"] {
+        let task = scene.task(name, json!({ "task_type": "detection", "fps": 5, "width": 320 })).await;
+        paths.push((task.clone(), format!("/api/v1/cameras/{name}/frame?task={task}")));
+    }
+    let before = scene.first(&paths[0].1).await;
+    let other = scene.first(&paths[1].1).await;
+    // An edit of one leaves the numbers of the other going on one by one.
+    let patch = json!({ "width": 640, "fps": 2 });
+    let changed = scene.send(Method::PATCH, &format!("/api/v1/ai-tasks/{}", paths[1].0), patch).await;
+    assert_eq!((changed.status, &changed.json()["width"]), (200, &json!(640)));
+    let mut last = before;
+    for _ in 0..6 {
+        let next = scene.get(&format!("{}&after={}&pick=next&wait_ms=4000", paths[0].1, seq(&last))).await;
+        assert_eq!(next.status, 200, "{}", next.json());
+        assert_eq!((seq(&next), next.header("x-frame-skipped")), (seq(&last) + 1, Some("0")));
+        last = next;
+    }
+    let wide = scene.get(&format!("{}&after={}&wait_ms=8000", paths[1].1, seq(&other))).await;
+    assert_eq!(wide.status, 200, "{}", wide.json());
+    // Nobody asks any more.
+    let idle = scene.sampler_is("plain", "stopped").await;
+    assert_eq!((&idle["reason"], &idle["decode"]), (&json!("idle"), &json!("none")));
+    // The next one who asks is served from what the bus holds.
+    let asked = scene.world.kernel.clock.wall();
+    let again = scene.first(&format!("{}&after={}", paths[0].1, seq(&last))).await;
+    assert!(seq(&again) > seq(&last));
+    assert!(scene.world.kernel.clock.wall() - asked < heldar_base::Micros::from_secs(20));
+    // A deleted task has no unit.
+    let gone =
+        scene.world.send(As::System, Method::DELETE, &format!("/api/v1/ai-tasks/{}", paths[0].0), None).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(scene.get(&paths[0].1).await.header("x-frame-reason"), Some("no_task"));
+    scene.world.kernel.stop().await;
+}
