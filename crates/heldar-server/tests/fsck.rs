@@ -200,7 +200,7 @@ fn looked_at_by_the_doctor(folder: &Path, port: u16) {
         let found = findings.iter().find(|finding| finding["code"] == code);
         found.unwrap_or_else(|| panic!("{code}: {report:#}"))["text"].as_str().unwrap().to_owned()
     };
-    assert!(text("store_schema").contains("schema 2"));
+    assert!(text("store_schema").contains("schema 3"));
     assert!(text("store_contents").contains("2 cameras"), "{}", text("store_contents"));
     assert!(text("server_running").contains("answers"));
     assert_eq!(names(&folder.join("data")), before);
