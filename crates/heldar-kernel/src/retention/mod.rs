@@ -265,6 +265,7 @@ pub async fn run(kernel: Arc<Kernel>) {
         if let Err(error) = retention.sweep_for(trigger).await {
             tracing::warn!(%error, "a retention sweep ended early");
         }
+        kernel.stills.tiles().clear();
         if trigger == Trigger::Due {
             due = Instant::now() + interval;
         }

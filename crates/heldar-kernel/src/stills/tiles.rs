@@ -79,9 +79,9 @@ impl TileCache {
         });
     }
 
-    /// Forgets the tiles of segments that are gone.
-    pub fn forget(&self, segments: &[SegmentId]) {
-        self.tiles().retain(|((segment, ..), _)| !segments.contains(segment));
+    /// Forgets every tile: after each sweep, so that none outlives its footage for long.
+    pub fn clear(&self) {
+        self.tiles().clear();
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_bounded_and_forgets_what_is_deleted() {
+    fn the_cache_is_bounded_and_can_be_emptied() {
         let cache = TileCache::default();
         let segment = |second: i64| SegmentId { stream_no: 1, start: WallTime(second) };
         let made = || Arc::new(Made { width: 640, height: 360, planes: vec![0; 640 * 360 * 3 / 2] });
@@ -271,7 +271,7 @@ mod tests {
         let kept = cache.tiles().len();
         assert!(kept * 640 * 360 * 3 / 2 <= CACHE_BYTES && kept > 90, "{kept}");
         assert!(cache.get((segment(199), WallTime(199), 640)).is_some());
-        cache.forget(&[segment(199)]);
+        cache.clear();
         assert!(cache.get((segment(199), WallTime(199), 640)).is_none());
     }
 }
