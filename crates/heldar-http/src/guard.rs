@@ -3,11 +3,13 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tower::{Layer, Service};
 
@@ -16,6 +18,9 @@ use crate::app::AppConfig;
 use crate::caller::{AuthorisedBy, Caller, Camera, Client, Edge, Reach, Resolver, Right};
 use crate::exchange::Exchange;
 use crate::{ApiError, Code};
+
+/// A request that took so long has its right looked at once more before it is answered.
+const HELD: Duration = Duration::from_millis(500);
 
 /// What a guard asks.
 pub(crate) struct Gate {
@@ -26,6 +31,11 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(config: &AppConfig) -> Self {
         Gate { resolver: Arc::clone(&config.resolver), edge: Arc::clone(&config.edge) }
+    }
+
+    /// Whether a right has ended since it was found.
+    fn has_ended(&self, right: Right) -> bool {
+        self.resolver.ended(right).now_or_never().is_some()
     }
 
     /// Finds out who asks, and lets no page of another origin act on what a browser sends by itself.
@@ -168,10 +178,18 @@ where
         let mut handler = std::mem::replace(&mut self.handler, clone);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            match rule.authorise(&gate, &mut parts).await {
-                Ok(()) => handler.call(Request::from_parts(parts, body)).await,
-                Err(error) => Ok(error.into_response()),
+            if let Err(error) = rule.authorise(&gate, &mut parts).await {
+                return Ok(error.into_response());
             }
+            let reads = matches!(parts.method, Method::GET | Method::HEAD);
+            let right =
+                Exchange::of(&parts.extensions).ok().and_then(|exchange| exchange.right.get().cloned());
+            let began = Instant::now();
+            let response = handler.call(Request::from_parts(parts, body)).await?;
+            // Whoever was made to wait may have lost the right to what came meanwhile.
+            let ended =
+                right.filter(|_| reads && began.elapsed() >= HELD).is_some_and(|right| gate.has_ended(right));
+            Ok(if ended { ApiError::invalid_credential().into_response() } else { response })
         })
     }
 }

@@ -14,6 +14,8 @@ use crate::registry::{Author, Target};
 
 /// How long reads belong to one use.
 const SPAN: Micros = Micros::from_secs(600);
+/// The same for frames, which workers pull all day.
+const FRAMES_SPAN: Micros = Micros::from_secs(3600);
 /// Uses that are open at most; with more, each read has a row of its own.
 const BOUND: usize = 4096;
 
@@ -28,6 +30,8 @@ pub enum Read {
     Live,
     /// A single picture, or several small ones, are looked at.
     Snapshot,
+    /// Frames are pulled for a worker.
+    Frame,
 }
 
 impl Read {
@@ -38,6 +42,15 @@ impl Read {
             Read::Download => "download_media",
             Read::Live => "open_live",
             Read::Snapshot => "view_snapshot",
+            Read::Frame => "view_frame",
+        }
+    }
+
+    /// How long reads belong to one use.
+    const fn span(self) -> Micros {
+        match self {
+            Read::Frame => FRAMES_SPAN,
+            _ => SPAN,
         }
     }
 }
@@ -123,16 +136,16 @@ impl Reads {
 
     /// Rows that sum up the uses whose span is over.
     pub fn due(&self, now: WallTime) -> Vec<AuditEntry> {
-        self.close(now, |known| now - known.first >= SPAN || now < known.first)
+        self.close(now, |key, known| now - known.first >= key.read.span() || now < known.first)
     }
 
     /// Rows that sum up every use, at a stop.
     pub fn all(&self, now: WallTime) -> Vec<AuditEntry> {
-        self.close(now, |_known| true)
+        self.close(now, |_key, _known| true)
     }
 
-    fn close(&self, now: WallTime, over: impl Fn(&Use) -> bool) -> Vec<AuditEntry> {
-        let closed: Vec<(Key, Use)> = self.open().extract_if(|_, known| over(known)).collect();
+    fn close(&self, now: WallTime, over: impl Fn(&Key, &Use) -> bool) -> Vec<AuditEntry> {
+        let closed: Vec<(Key, Use)> = self.open().extract_if(|key, known| over(key, known)).collect();
         // A single read has had its row.
         let several = closed.into_iter().filter(|(_, known)| known.count > 1);
         let rows = several.map(|(key, known)| {
@@ -183,6 +196,10 @@ mod tests {
         assert!(reads.due(at(600)).is_empty());
         // The next one begins anew, and a single read is not summed up.
         assert!(note(601, Read::Playback, 0, 1).is_some());
+        assert!(note(602, Read::Frame, 0, 1).is_some() && note(603, Read::Frame, 1, 2).is_none());
+        assert!(reads.due(at(602 + 3599)).iter().all(|row| row.action != "view_frame"));
+        let frames = reads.due(at(602 + 3600));
+        assert!(frames.iter().any(|row| row.action == "view_frame" && row.detail["count"] == json!(2)));
         assert!(reads.all(at(700)).is_empty());
     }
 

@@ -368,3 +368,25 @@ fn privileged_rights_are_confirmed() {
     };
     runner.run(&cases, check).unwrap_or_else(|error| panic!("{error}"));
 }
+
+/// Who waits for a frame and loses its key meanwhile gets no answer that it may no longer see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_does_not_outlive_its_key() {
+    let house = House::start().await;
+    house.camera("gate", json!({})).await;
+    let asked = json!({ "task_type": "detection" });
+    house.post("/api/v1/cameras/gate/ai-tasks", asked).token(&house.admin).ok().await;
+    let (id, key) = house.key(json!({ "capabilities": ["ai:frames"] })).await;
+    let path = "/api/v1/cameras/gate/frame?wait_ms=2000";
+    let pull = house.get(path).key(&key).outcome();
+    let revoke = async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let change = json!({ "revoked_at": house.now() });
+        house.patch(&format!("/api/v1/api-keys/{id}"), change).token(&house.admin).ok().await;
+    };
+    let (pulled, ()) = tokio::join!(pull, revoke);
+    assert_eq!(pulled, (401, "invalid_credential".to_owned()));
+    // One whose key holds is told that there is nothing.
+    let (_, holds) = house.key(json!({ "capabilities": ["ai:frames"] })).await;
+    assert_eq!(house.get(path).key(&holds).outcome().await.0, 404);
+}

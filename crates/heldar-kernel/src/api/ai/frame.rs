@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use heldar_base::{Capability, Clock as _, Micros, StreamKind};
+use heldar_base::{Capability, Clock as _, Interval, Micros, StreamKind};
 use heldar_http::{
-    Access, ApiError, Caller, Camera, Code, Doc, ETag, Precondition, Query, Reason, RouteTable, Validators,
+    Access, ApiError, Camera, Code, Doc, ETag, Precondition, Query, Reason, RouteTable, Validators,
     precondition,
 };
 use heldar_perception::TaskId;
@@ -18,7 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::TAG;
 use crate::api::Api;
+use crate::api::requester::Requester;
 use crate::perception::{FrameError, FrameReply, Wanted, credential_name};
+use crate::reads::Read;
 
 /// Longest wait for a frame.
 const LONGEST_WAIT: i64 = 30_000;
@@ -90,7 +92,7 @@ enum PickWord {
 
 async fn frame(
     State(kernel): State<Api>,
-    caller: Caller,
+    Requester { caller, author }: Requester,
     Camera(id): Camera,
     method: Method,
     headers: HeaderMap,
@@ -132,6 +134,8 @@ async fn frame(
             if precondition(&method, &headers, validators) == Precondition::NotModified {
                 return Ok((StatusCode::NOT_MODIFIED, out).into_response());
             }
+            let at = selected.frame.captured_at;
+            kernel.read(&author, &id, Read::Frame, Interval::new(at, at));
             if let Some(ticket) = ticket {
                 put(&mut out, "x-frame-ticket", &ticket);
             }
