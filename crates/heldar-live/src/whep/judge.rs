@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 const FRESH: Duration = Duration::from_secs(6);
 /// So long must it be bad before a smaller stream is taken.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// So long must it be hopeless.
+const HOPELESS_PATIENCE: Duration = Duration::from_secs(1);
 /// Share of packets lost from which on it is bad.
 const BAD_LOSS: f32 = 0.1;
+/// Share of packets lost from which on it is hopeless: nothing of the stream can be shown.
+const HOPELESS_LOSS: f32 = 0.4;
 /// The first wait before the larger stream is tried again.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait: each trial that fails doubles it.
@@ -38,6 +42,7 @@ pub(super) struct Judge {
     estimate: Option<(Instant, u64)>,
     loss: Option<(Instant, f32)>,
     bad_since: Option<Instant>,
+    hopeless_since: Option<Instant>,
     /// While the smaller stream is sent: since when.
     reduced_at: Option<Instant>,
     restored_at: Option<Instant>,
@@ -53,6 +58,7 @@ impl Judge {
             estimate: None,
             loss: None,
             bad_since: None,
+            hopeless_since: None,
             reduced_at: None,
             restored_at: None,
             wait: FIRST_WAIT,
@@ -80,29 +86,45 @@ impl Judge {
         self.loss = Some((now, share));
     }
 
-    fn is_bad(&self, now: Instant) -> bool {
+    /// What the fresh reports say: whether it is bad, and whether it is hopeless.
+    fn verdict(&self, now: Instant) -> (bool, bool) {
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
-        let too_much = match (self.estimate, self.rate) {
-            (Some((at, estimate)), Some(rate)) => is_fresh(at) && estimate < rate - rate / 10,
-            _ => false,
+        let loss = self.loss.filter(|(at, _)| is_fresh(*at)).map_or(0.0, |(_, share)| share);
+        let (too_much, far_too_much) = match (self.estimate, self.rate) {
+            (Some((at, estimate)), Some(rate)) if is_fresh(at) => {
+                (estimate < rate - rate / 10, estimate < rate / 2)
+            }
+            _ => (false, false),
         };
-        too_much || self.loss.is_some_and(|(at, share)| is_fresh(at) && share > BAD_LOSS)
+        (too_much || loss > BAD_LOSS, far_too_much || loss > HOPELESS_LOSS)
+    }
+
+    /// Whether the path carries less than it is given, as far as is known: sending more makes it worse.
+    pub(super) fn is_bad(&self, now: Instant) -> bool {
+        self.verdict(now).0
     }
 
     /// Whether to change over now.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Change> {
-        if !self.is_bad(now) {
+        let (is_bad, is_hopeless) = self.verdict(now);
+        if !is_bad {
             self.bad_since = None;
+            self.hopeless_since = None;
             let reduced_at = self.reduced_at?;
             return (now.saturating_duration_since(reduced_at) >= self.wait).then_some(Change::Restore);
         }
         let since = *self.bad_since.get_or_insert(now);
+        let hopeless = if is_hopeless { Some(*self.hopeless_since.get_or_insert(now)) } else { None };
+        self.hopeless_since = hopeless;
         if let Some(reduced_at) = &mut self.reduced_at {
             // Even the smaller one is too much: the wait begins anew.
             *reduced_at = now;
             return None;
         }
-        (now.saturating_duration_since(since) >= PATIENCE).then_some(Change::Reduce)
+        let lasts = |since: Instant, long| now.saturating_duration_since(since) >= long;
+        let is_enough =
+            lasts(since, PATIENCE) || hopeless.is_some_and(|since| lasts(since, HOPELESS_PATIENCE));
+        is_enough.then_some(Change::Reduce)
     }
 
     /// The smaller stream is sent from now on.
@@ -123,6 +145,7 @@ impl Judge {
     /// The change could not be made: not before another wait.
     pub(super) fn failed(&mut self, now: Instant) {
         self.bad_since = None;
+        self.hopeless_since = None;
         if let Some(reduced_at) = &mut self.reduced_at {
             *reduced_at = now;
         }
@@ -135,6 +158,7 @@ impl Judge {
         self.estimate = None;
         self.loss = None;
         self.bad_since = None;
+        self.hopeless_since = None;
     }
 }
 
@@ -166,8 +190,8 @@ mod tests {
     fn a_narrow_path_gets_less_and_is_tried_again_ever_more_rarely() {
         let mut now = Instant::now();
         let mut judge = Judge::new(now);
-        let (after, change) = until_change(&mut judge, &mut now, 4_000_000, 2_000_000).unwrap();
-        assert!(change == Change::Reduce && (4..9).contains(&after));
+        let (after, change) = until_change(&mut judge, &mut now, 4_000_000, 2_100_000).unwrap();
+        assert!(change == Change::Reduce && (4..9).contains(&after), "{after}");
         judge.reduced(now);
         for wait in [30, 60, 120] {
             let found = until_change(&mut judge, &mut now, 500_000, 2_000_000);
@@ -176,6 +200,18 @@ mod tests {
             assert_eq!(until_change(&mut judge, &mut now, 4_000_000, 2_000_000).unwrap().1, Change::Reduce);
             judge.reduced(now);
         }
+    }
+
+    #[test]
+    fn a_hopeless_path_gets_less_at_once() {
+        let mut now = Instant::now();
+        let mut judge = Judge::new(now);
+        let (after, change) = until_change(&mut judge, &mut now, 4_000_000, 900_000).unwrap();
+        assert!(change == Change::Reduce && after < 5, "{after}");
+        let mut judge = Judge::new(now);
+        judge.loss(now, 0.7);
+        assert!(judge.is_bad(now) && judge.poll(now).is_none());
+        assert_eq!(judge.poll(now + Duration::from_secs(1)), Some(Change::Reduce));
     }
 
     #[test]

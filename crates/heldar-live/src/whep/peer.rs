@@ -195,6 +195,13 @@ impl Peer {
         }
     }
 
+    /// Nothing sent so far is sent once more: it belongs to a stream that is no longer shown.
+    pub(super) fn forget_pictures(&mut self) {
+        if let Some(stream) = self.rtc.direct_api().stream_tx(&self.pictures.ssrc) {
+            stream.set_rtx_cache(KEPT_PACKETS, KEPT_FOR, Some(REPAIR_SHARE));
+        }
+    }
+
     /// How the sound of a stream is sent, if it is.
     pub(super) fn sound_codec(&self, tracks: &Tracks) -> Option<SoundCodec> {
         self.sound.as_ref()?;

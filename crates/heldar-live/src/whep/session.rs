@@ -476,13 +476,18 @@ impl Session {
     }
 
     /// The viewer cannot decode on: it gets the group that is held once more, if that is short; else the next sync sample
-    /// comes by itself.
+    /// comes by itself, and on a path that is bad nothing before it.
     fn answer_request(&mut self, now: Instant) -> Result<(), End> {
         let is_early = self.answered_at.is_some_and(|at| now.saturating_duration_since(at) < REPLAY_EVERY);
         if is_early || !self.outbox.is_empty() {
             return Ok(());
         }
         self.answered_at = Some(now);
+        if self.judge.is_bad(now) {
+            // The same once more is what the path does not carry.
+            self.units.await_start();
+            return Ok(());
+        }
         if is_short(&drain(&mut self.bus.follow())?) { self.replay(now) } else { Ok(()) }
     }
 
@@ -576,6 +581,7 @@ impl Session {
         }
         let sound = self.peer.sound_codec(&self.bus.tracks().borrow());
         self.seat.audio(sound.map(SoundCodec::as_str));
+        self.peer.forget_pictures();
         self.replay(now)
     }
 
