@@ -338,6 +338,8 @@ pub struct PerceptionSettings {
     pub jpeg_quality: u8,
     /// Time between stored batches without detections; 0: every one is stored.
     pub empty_row_secs: u32,
+    /// Attempts to hand a batch to a consumer, 1..100.
+    pub fanout_attempts: u32,
     /// New tasks: pictures a second.
     pub default_fps: f64,
     /// New tasks: width in pixels.
@@ -575,6 +577,7 @@ fn perception(values: &Values) -> PerceptionSettings {
         ring_bytes: values.usize("HELDAR_AI_RING_MB").saturating_mul(1 << 20),
         jpeg_quality: u8::try_from(values.int("HELDAR_AI_JPEG_QUALITY")).unwrap_or(85),
         empty_row_secs: values.u32("HELDAR_AI_EMPTY_ROW_SECS"),
+        fanout_attempts: values.u32("HELDAR_FANOUT_MAX_ATTEMPTS"),
         default_fps: values.float("HELDAR_DEFAULT_AI_FPS"),
         default_width: values.u32("HELDAR_DEFAULT_AI_WIDTH"),
         ticket_ttl_secs: values.int("HELDAR_FRAME_TICKET_TTL_SECS"),

@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::accounts::{AccountError, Accounts};
 use crate::address::{self, VendorTemplates, Whereabouts};
+use crate::apps::DetectionConsumer;
 use crate::clips::ClipFolder;
 use crate::egress::CameraGuard;
 use crate::engine::indexer::{Indexer, StreamNumbers};
@@ -180,6 +181,17 @@ impl Kernel {
     /// # Errors
     /// [`StartFailure`]; nothing runs then.
     pub async fn start(settings: Settings) -> Result<Arc<Self>, StartFailure> {
+        Self::start_with(settings, Vec::new()).await
+    }
+
+    /// As [`Kernel::start`], with consumers of what workers see.
+    ///
+    /// # Errors
+    /// As [`Kernel::start`].
+    pub async fn start_with(
+        settings: Settings,
+        consumers: Vec<Arc<dyn DetectionConsumer>>,
+    ) -> Result<Arc<Self>, StartFailure> {
         let clock = SystemClock::new();
         let lock = lock_data_folder(&settings)?;
         make_folders(&settings)?;
@@ -253,7 +265,7 @@ impl Kernel {
         let watching = Watching::open(&settings, &store, &sealer, clock, &metrics).await?;
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
-        let perception = Perception::open(&settings, &store, &sealer, clock.wall()).await?;
+        let perception = Perception::open(&settings, &store, &sealer, clock.wall(), consumers).await?;
         let kernel = Arc::new(Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
@@ -568,6 +580,9 @@ impl Kernel {
         }
         for task in self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
             task.abort();
+        }
+        if tokio::time::timeout(LAST_WORDS, self.store_cursors()).await.is_err() {
+            tracing::warn!("the store did not answer; consumers take some batches again");
         }
         self.persist_statuses();
         self.sum_up(self.reads.all(self.clock.wall()));

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod address;
 pub mod api;
+pub mod apps;
 pub mod clips;
 pub mod egress;
 pub mod engine;

@@ -61,6 +61,8 @@ pub(super) struct Meters {
     start: Arc<Gauge>,
     config_warnings: Arc<Gauge>,
     tls_not_after: Gauges<0>,
+    ai_tasks: Arc<Gauge>,
+    detections: Arc<Gauge>,
 }
 
 impl Meters {
@@ -68,10 +70,9 @@ impl Meters {
         r.gauges("heldar_build_info", "The running version.", ["version"])
             .with([env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        // Part of the base set; there is nothing of the kind in this build.
-        r.gauge("heldar_ai_tasks_enabled", "AI tasks that are switched on.").set(0.0);
-        r.gauge("heldar_detections_stored", "Detections in the store.").set(0.0);
         Meters {
+            ai_tasks: r.gauge("heldar_ai_tasks_enabled", "AI tasks that are worked on."),
+            detections: r.gauge("heldar_detections_stored", "Detections in the store."),
             turn: Mutex::new(()),
             cameras_total: r.gauge("heldar_cameras_total", "Registered cameras."),
             cameras_recording: r.gauge("heldar_cameras_recording", "Enabled cameras that truly write."),
@@ -232,6 +233,8 @@ impl Meters {
         let sums = totals.sums(&Scope::All);
         self.segments.set(sums.segments as f64);
         self.bytes.set(sums.bytes as f64);
+        self.detections.set(totals.detections as f64);
+        self.ai_tasks.set(kernel.perception.active_tasks().len() as f64);
         show(&self.store_bytes, totals.size.map(|size| size.used_bytes as f64));
         show(&self.store_wal, kernel.health.log_bytes().map(|bytes| bytes as f64));
         self.store_queue.set(kernel.store.queued_writes() as f64);

@@ -169,6 +169,7 @@ impl Health {
         self.fresh_space(kernel).await;
         if store == Verdict::Ok {
             self.fresh_totals(kernel).await;
+            kernel.measure_consumers().await;
         }
     }
 

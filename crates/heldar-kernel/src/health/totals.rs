@@ -27,6 +27,8 @@ pub struct Totals {
     rates: Vec<WriteRate>,
     /// Room that the database takes, where it is known.
     pub size: Option<StoreSize>,
+    /// Stored detections.
+    pub detections: i64,
 }
 
 /// Sums over the cameras of a scope.
@@ -52,6 +54,7 @@ impl Totals {
             streams: store.streams(&Scope::All).await?,
             rates: store.write_rates(&Scope::All, now).await?,
             size: Some(store.size().await?),
+            detections: store.perception_totals(&Scope::All).await?.map_or(0, |totals| totals.detections),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::engine::late;
 use crate::engine::stream::StreamReport;
 use crate::fsck::scrub::{self, Pace};
 use crate::health::tasks::keep;
+use crate::perception::fanout;
 use crate::rhythm::Rhythm;
 
 /// Beats between writes of statuses that changed.
@@ -58,6 +59,14 @@ impl Kernel {
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
             keep("sampler", &kernel.health.restarts, || crate::perception::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("feed", &kernel.health.restarts, || fanout::feed(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("consumers", &kernel.health.restarts, || fanout::run(kernel.clone())).await;
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {

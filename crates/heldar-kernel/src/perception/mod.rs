@@ -3,6 +3,7 @@
 //! Owns: the truth in memory that pulls and results are checked against, kept true by the writes that change it. Every
 //! change commits first. Never: decides what the pure crate `heldar-perception` decides; SQL; HTTP.
 
+pub(crate) mod fanout;
 mod frames;
 mod ingest;
 mod leases;
@@ -18,6 +19,7 @@ use heldar_perception::task::{Task, TaskSpec};
 use heldar_perception::{TaskId, ticket};
 use heldar_store::{AiTask, AiTaskFields, Store};
 
+pub use fanout::ConsumerView;
 pub use frames::{FrameError, FrameReply, Wanted};
 pub use ingest::{IngestError, Ingested, Outcome, Room};
 pub use leases::credential_name;
@@ -26,6 +28,7 @@ pub(crate) use sampler::run;
 pub use sampler::{SamplerView, TaskDelivery};
 pub use tasks::{TaskChange, TaskError};
 
+use crate::apps::DetectionConsumer;
 use crate::secrets::{Sealer, SecretError};
 
 /// A task with what only its owner sees of it.
@@ -53,6 +56,7 @@ pub struct Perception {
     changing: tokio::sync::Mutex<()>,
     keys: RwLock<ticket::Keys>,
     intake: ingest::Intake,
+    fanout: fanout::Fanout,
     sampler: sampler::Sampler,
 }
 
@@ -66,6 +70,7 @@ impl Perception {
         store: &Store,
         sealer: &Sealer,
         now: WallTime,
+        consumers: Vec<Arc<dyn DetectionConsumer>>,
     ) -> Result<Self, SecretError> {
         let tasks = tasks::load(store).await?;
         let book = leases::load(store, &tasks).await?;
@@ -77,6 +82,7 @@ impl Perception {
             changing: tokio::sync::Mutex::default(),
             keys: RwLock::new(frames::open_keys(store, sealer, now).await?),
             intake: ingest::Intake::open(settings, store).await?,
+            fanout: fanout::Fanout::new(consumers),
             sampler: sampler::Sampler::new(settings),
         })
     }

@@ -179,6 +179,10 @@ impl<'a> Things<'a> {
                 put("{task_id}", &id);
             }
             "/api/v1/ai/leases/{lease_id}" => put("{lease_id}", &nothing("lse")),
+            p if p.starts_with("/api/v1/ai/consumers/{name}") => {
+                put("{name}", "nobody");
+                path = path.replace("{id}", &nothing("dlq"));
+            }
             "/api/v1/playback/sessions/{session_id}" | "/media/playback/{session}/{file}" => {
                 let id = match (ghost, destroys) {
                     (true, _) => nothing("pbs"),

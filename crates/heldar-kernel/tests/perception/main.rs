@@ -1,6 +1,7 @@
 //! Tasks, their leases, results and detections over HTTP.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+mod fanout;
 #[allow(dead_code, reason = "the tests of access use all of it")]
 #[path = "../access/house.rs"]
 mod house;

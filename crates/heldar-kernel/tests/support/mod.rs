@@ -18,6 +18,7 @@ use heldar_http::{
     ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Hsts, Resolver, Right, Scheme, Via,
 };
 use heldar_kernel::api;
+use heldar_kernel::apps::DetectionConsumer;
 use heldar_kernel::health::Configuration;
 use heldar_kernel::kernel::Kernel;
 use serde_json::Value;
@@ -94,7 +95,16 @@ impl World {
     }
 
     pub(crate) async fn start_in(folder: tempfile::TempDir, env: &[(&str, &str)]) -> World {
-        let kernel = start_kernel(folder.path(), env).await;
+        World::start_consuming(folder, env, Vec::new()).await
+    }
+
+    /// With consumers of batches.
+    pub(crate) async fn start_consuming(
+        folder: tempfile::TempDir,
+        env: &[(&str, &str)],
+        consumers: Vec<Arc<dyn DetectionConsumer>>,
+    ) -> World {
+        let kernel = start_kernel_with(folder.path(), env, consumers).await;
         let panics = kernel.metrics.counter("heldar_panics_total", "Panics caught.");
         let config = AppConfig {
             resolver: Arc::new(ByHeader),
@@ -115,6 +125,12 @@ impl World {
         let folder = self.folder.take().unwrap();
         self.kernel.stop().await;
         World::start_in(folder, env).await
+    }
+
+    /// Stops the kernel in order; its folder.
+    pub(crate) async fn stop(mut self) -> tempfile::TempDir {
+        self.kernel.stop().await;
+        self.folder.take().unwrap()
     }
 
     /// Where everything is stored.
@@ -161,6 +177,15 @@ impl World {
 
 /// A kernel over a folder, with variables of the environment.
 pub(crate) async fn start_kernel(folder: &std::path::Path, env: &[(&str, &str)]) -> Arc<Kernel> {
+    start_kernel_with(folder, env, Vec::new()).await
+}
+
+/// As `start_kernel`, with consumers of batches.
+pub(crate) async fn start_kernel_with(
+    folder: &std::path::Path,
+    env: &[(&str, &str)],
+    consumers: Vec<Arc<dyn DetectionConsumer>>,
+) -> Arc<Kernel> {
     let mut all: Vec<(OsString, OsString)> =
         env.iter().map(|(name, value)| (name.into(), value.into())).collect();
     all.push(("HELDAR_DATA_DIR".into(), folder.into()));
@@ -171,7 +196,7 @@ pub(crate) async fn start_kernel(folder: &std::path::Path, env: &[(&str, &str)])
     let loaded = load(&input);
     let configuration = Configuration::from(&loaded);
     let settings = loaded.settings.unwrap_or_else(|errors| panic!("{errors}"));
-    let kernel = Kernel::start(settings).await.unwrap();
+    let kernel = Kernel::start_with(settings, consumers).await.unwrap();
     kernel.health.configured(configuration);
     kernel
 }

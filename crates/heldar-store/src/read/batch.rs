@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use heldar_base::{CameraId, Scope};
+use heldar_base::{CameraId, Scope, WallTime};
 
 use super::{all, fetch_limit, page_limit};
 use crate::error::StoreError;
 use crate::model::{
-    AiTask, Batch, DetectionBox, DetectionId, FullBatch, NewDetection, NewestFrame, Page, PerceptionTotals,
-    Producer, Share, frame_key,
+    AiTask, Batch, Consumer, DetectionBox, DetectionId, FullBatch, NewDetection, NewestFrame, Page,
+    PerceptionTotals, Producer, Share, frame_key,
 };
 use crate::sql::{CameraFilter, Columns, Query, Row, args};
 
@@ -46,6 +46,9 @@ const NEWEST_FRAMES: &str = "SELECT w.camera_id, l.task_type, l.task_id, MAX(o.c
     FROM (SELECT line_no, captured_us FROM outbox ORDER BY seq DESC LIMIT $) o
     JOIN task_line l ON l.line_no = o.line_no JOIN watched_camera w ON w.camera_no = l.camera_no
     WHERE w.camera_id IS NOT NULL";
+const NEWEST: &str = "SELECT MAX(seq) FROM outbox";
+const WAITING: &str = "SELECT COUNT(*), MIN(n.created_us) FROM
+    (SELECT created_us FROM outbox WHERE seq > $ ORDER BY seq LIMIT $) n";
 const TOTALS: &str = "SELECT batches, detections FROM perception_total WHERE id = 1";
 
 /// Batches that a page goes through at most to find those that are asked for.
@@ -133,6 +136,14 @@ pub(crate) fn newest_frames_query(filter: &CameraFilter<'_>, batches: u32) -> Qu
         Vec::new(),
     );
     query
+}
+
+pub(crate) fn newest_query() -> Query {
+    Query::new(NEWEST, Vec::new())
+}
+
+pub(crate) fn waiting_query(after: i64) -> Query {
+    Query::new(WAITING, args![after, Consumer::LAG_LIMIT])
 }
 
 pub(crate) fn totals_query() -> Query {
@@ -244,6 +255,31 @@ impl crate::Store {
                 captured_at: c.time()?,
             })
         })
+    }
+
+    /// Number of the newest batch. A limited scope sees none.
+    pub async fn newest_batch(&self, scope: &Scope) -> Result<Option<i64>, StoreError> {
+        if !scope.is_all() {
+            return Ok(None);
+        }
+        let rows = self.query(newest_query()).await?;
+        rows.first().map_or(Ok(None), |row| row.columns().opt_int())
+    }
+
+    /// How many batches there are after a number, counted up to [`Consumer::LAG_LIMIT`], and when the oldest of them was
+    /// stored. A limited scope sees none.
+    pub async fn batches_waiting(
+        &self,
+        scope: &Scope,
+        after: i64,
+    ) -> Result<(i64, Option<WallTime>), StoreError> {
+        if !scope.is_all() {
+            return Ok((0, None));
+        }
+        let rows = self.query(waiting_query(after)).await?;
+        let Some(row) = rows.first() else { return Ok((0, None)) };
+        let mut c = row.columns();
+        Ok((c.int()?, c.opt_time()?))
     }
 
     /// How many batches and detections there are, as stored, those of deleted cameras that are being removed among

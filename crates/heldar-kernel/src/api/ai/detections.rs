@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use heldar_base::{CameraId, Capability, Clock as _, Micros, PublicId, WallTime};
 use heldar_http::{Access, ApiError, Caller, Camera, Code, Doc, Json, Limit, List, Page, Query, RouteTable};
-use heldar_perception::batch::{Provenance, check_event_type};
-use heldar_perception::{TaskId, task::MODE_LIVE};
+use heldar_perception::batch::check_event_type;
+use heldar_perception::task::MODE_LIVE;
 use heldar_store::op::AppendEvents;
 use heldar_store::{
-    AiTask, DetectionCursor, DetectionFilter, DetectionOrder, NewEvent, Producer, Severity, Share, TimeRange,
+    AiTask, DetectionCursor, DetectionFilter, DetectionOrder, NewEvent, Severity, Share, TimeRange,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::TAG;
 use crate::api::events::Event;
 use crate::api::{Api, errors, words};
+use crate::apps::attributes;
 use crate::engine::journal::uuid;
 
 /// Time around an event that its clip shows, on each side.
@@ -104,7 +105,7 @@ impl From<heldar_store::Detection> for Detection {
         let heldar_store::Detection { id, detection, batch } = row;
         Detection {
             id: id.public(),
-            attributes: attributes(&batch, detection.attributes.as_deref()),
+            attributes: attributes(batch.producer.as_ref(), batch.task, detection.attributes.as_deref()),
             camera_id: batch.camera.clone(),
             task_type: batch.task_type.clone(),
             timestamp: detection.timestamp,
@@ -119,18 +120,6 @@ impl From<heldar_store::Detection> for Detection {
             ticketed: batch.ticketed,
         }
     }
-}
-
-/// What the worker said, under what the server knows of where it comes from.
-fn attributes(batch: &heldar_store::Batch, extra: Option<&str>) -> Value {
-    let text = match &batch.producer {
-        Some(Producer::Worker { credential, worker }) => {
-            let task = batch.task.map(|task| TaskId::new(task.bits()));
-            Provenance::Worker { key: credential, task, worker: worker.as_deref() }.attributes(extra)
-        }
-        Some(Producer::Kernel(_)) | None => extra.unwrap_or("{}").to_owned(),
-    };
-    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// In which order.

@@ -1,5 +1,6 @@
-//! Perception: tasks, discovery and leases, frames, results (perception.md 3 to 6, 8, 11).
+//! Perception: tasks, discovery and leases, frames, results and who is given them (perception.md 3 to 6, 8, 10, 11).
 
+mod consumers;
 mod detections;
 mod frame;
 mod ingest;
@@ -22,4 +23,5 @@ pub fn routes(table: &mut RouteTable<Api>) {
     frame::routes(table);
     ingest::routes(table);
     detections::routes(table);
+    consumers::routes(table);
 }

@@ -12,7 +12,7 @@ mod activity;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use heldar_base::{CameraId, Clock as _, MonoTime, Principal, PublicId, Scope, WallTime};
+use heldar_base::{CameraId, Clock as _, MonoTime, Principal, PublicId, Scope, SiteId, WallTime};
 use heldar_config::{Settings, Tier};
 use heldar_http::metrics::{Counter, DURATION_BUCKETS, Family, Histogram, Registry};
 use heldar_ingest::SystemClock;
@@ -24,8 +24,8 @@ use heldar_perception::ticket::TicketFault;
 use heldar_perception::{Refused, TaskId};
 use heldar_store::op::StoreBatch;
 use heldar_store::{
-    AiTask, BatchStored, DetectionBox, ErrorKind, NewBatch, NewDetection, NewEvent, Producer, Severity,
-    Share, Store, StoreError,
+    AiTask, Batch, BatchStored, DetectionBox, ErrorKind, NewBatch, NewDetection, NewEvent, Producer,
+    Severity, Share, Store, StoreError,
 };
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,7 +33,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Perception;
 use super::leases::PATIENCE;
-use crate::engine::journal::uuid;
+use crate::apps::DetectionBatch;
+use crate::engine::journal::{random_bits, uuid};
 use crate::kernel::Kernel;
 use accept::Accepted;
 use activity::{Activity, Notices};
@@ -284,6 +285,11 @@ impl Kernel {
             && lock(&intake.empty_rows).decide(camera, task, now) == EmptyBatch::Merge
         {
             intake.note(&accepted, now, self.clock.mono());
+            if self.perception.fanout.has_consumers() {
+                let site = self.store.camera(&Scope::All, &accepted.camera);
+                let site = site.await?.and_then(|camera| camera.fields.site_id);
+                self.perception.fanout.offer(heartbeat(accepted, late, site));
+            }
             return Ok(Ingested { ticketed, outcome: Outcome::Heartbeat });
         }
         let kernel = self.clone();
@@ -316,6 +322,7 @@ impl Kernel {
         };
         let intake = &self.perception.intake;
         if let Outcome::Stored { .. } = outcome {
+            self.perception.fanout.committed();
             let mut rows = lock(&intake.empty_rows);
             if is_empty {
                 rows.stored_empty(&accepted.camera, &accepted.task, now);
@@ -371,6 +378,26 @@ fn new_batch(accepted: &mut Accepted, late: bool, now: WallTime) -> NewBatch {
         created_at: now,
         detections: detections.collect(),
         event: batch.event.take().map(|event| new_event(event, &accepted.camera, captured_at, now)),
+    }
+}
+
+/// A batch that says "nothing seen" once more, as consumers see it.
+fn heartbeat(accepted: Accepted, late: bool, site: Option<SiteId>) -> DetectionBatch {
+    let Accepted { credential, batch, camera, task, worker, ticketed } = accepted;
+    DetectionBatch {
+        camera_id: camera,
+        site_id: site,
+        task_type: batch.task_type,
+        detections: Vec::new(),
+        timestamp: batch.captured_at,
+        seq: None,
+        batch_id: PublicId::new(Batch::PREFIX, random_bits()),
+        frame_id: batch.frame_id.as_deref().map(frame_key),
+        part: batch.part,
+        task_id: task.task().map(|task| PublicId::new(AiTask::PREFIX, task.bits())),
+        ticketed,
+        late,
+        producer: Some(Producer::Worker { credential, worker: worker.as_deref().map(str::to_owned) }),
     }
 }
 
