@@ -51,7 +51,8 @@ pub(crate) fn run() -> Result<(), String> {
     let mut failed = Vec::new();
     ci::run(&ci::for_the_browser())?;
     let browser = browser_suites(Path::new(ci::BROWSER))?;
-    for suite in suites(Path::new("crates"))?.into_iter().chain(browser) {
+    let apps = suites(Path::new("examples"))?;
+    for suite in suites(Path::new("crates"))?.into_iter().chain(apps).chain(browser) {
         let Suite { package, test } = &suite;
         say(&format!("== {package}, {test}\n"));
         let start = Instant::now();
@@ -73,7 +74,7 @@ pub(crate) fn run() -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join("; "))) }
 }
 
-/// Every test crate below a folder of crates that knows full counts, in order.
+/// Every test crate below a folder of packages that knows full counts, in order.
 fn suites(crates: &Path) -> Result<Vec<Suite>, String> {
     let mut suites = Vec::new();
     for package in entries(crates)? {

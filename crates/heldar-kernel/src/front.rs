@@ -322,7 +322,7 @@ pub fn app(kernel: &Arc<Kernel>, pages: Option<Arc<dyn Pages>>) -> Result<App, B
     });
     let (settings, lifecycle) = (&kernel.settings, kernel.lifecycle.clone());
     let config = config(settings, doorkeeper, kernel.clock, &kernel.metrics, lifecycle, pages);
-    api::routes().build(kernel.clone(), config)
+    api::routes_with(&*kernel.apps).build(kernel.clone(), config)
 }
 
 /// The application while there is no kernel yet: `/healthz`, `/readyz`, and 503 `starting` for everything else.

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::accounts::{AccountError, Accounts};
 use crate::address::{self, VendorTemplates, Whereabouts};
-use crate::apps::DetectionConsumer;
+use crate::apps::{AppContext, Schema, Verticals};
 use crate::clips::ClipFolder;
 use crate::egress::CameraGuard;
 use crate::engine::indexer::{Indexer, StreamNumbers};
@@ -151,6 +151,8 @@ pub struct Kernel {
     pub clips: ClipFolder,
     /// Slots for jobs that write or decode.
     pub jobs: Arc<tokio::sync::Semaphore>,
+    /// The apps that are compiled in.
+    pub apps: Arc<dyn Verticals>,
     /// Tasks, workers, frames and results.
     pub perception: Perception,
     /// What makes single pictures.
@@ -181,21 +183,19 @@ impl Kernel {
     /// # Errors
     /// [`StartFailure`]; nothing runs then.
     pub async fn start(settings: Settings) -> Result<Arc<Self>, StartFailure> {
-        Self::start_with(settings, Vec::new()).await
+        Box::pin(Self::start_with(settings, Arc::new(()))).await
     }
 
-    /// As [`Kernel::start`], with consumers of what workers see.
+    /// As [`Kernel::start`], with apps: their schema is brought up to date, their consumers and loops run.
     ///
     /// # Errors
     /// As [`Kernel::start`].
-    pub async fn start_with(
-        settings: Settings,
-        consumers: Vec<Arc<dyn DetectionConsumer>>,
-    ) -> Result<Arc<Self>, StartFailure> {
+    pub async fn start_with(settings: Settings, apps: Arc<dyn Verticals>) -> Result<Arc<Self>, StartFailure> {
         let clock = SystemClock::new();
         let lock = lock_data_folder(&settings)?;
         make_folders(&settings)?;
         let store = open_store(&settings, clock.wall()).await?;
+        apps.init_schema(Schema::new(&store, clock.wall())).await?;
         let disk = open_disk(&settings, &store, clock.wall()).await?;
         let metrics = heldar_http::metrics::Registry::new();
         let lost_audit =
@@ -265,7 +265,7 @@ impl Kernel {
         let watching = Watching::open(&settings, &store, &sealer, clock, &metrics).await?;
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
-        let perception = Perception::open(&settings, &store, &sealer, clock.wall(), consumers).await?;
+        let perception = Perception::open(&settings, &store, &sealer, clock.wall(), apps.consumers()).await?;
         let kernel = Arc::new(Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
@@ -278,6 +278,7 @@ impl Kernel {
             plans: PlanCache::default(),
             clips: ClipFolder::new(&settings.storage.clips_dir),
             jobs: Arc::new(tokio::sync::Semaphore::new(settings.clips.job_concurrency)),
+            apps,
             perception,
             stills: Stills::new(settings.decoder.program.clone()),
             registry: Registry::default(),
@@ -307,6 +308,7 @@ impl Kernel {
         kernel.clips.sweep(&kernel.store).await?;
         kernel.start_cameras().await?;
         kernel.start_tasks(inbox);
+        kernel.apps.spawn_loops(&AppContext::new(kernel.clone()));
         Ok(kernel)
     }
 

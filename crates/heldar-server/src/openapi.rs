@@ -12,7 +12,7 @@ pub(crate) fn description(arguments: Vec<OsString>) -> ExitCode {
     if !arguments.is_empty() {
         return unexpected("openapi");
     }
-    let text = api::routes()
+    let text = api::routes_with(&*crate::apps())
         .openapi()
         .map_err(|error| error.to_string())
         .and_then(|document| serde_json::to_string_pretty(&document).map_err(|error| error.to_string()));
@@ -34,6 +34,6 @@ pub(crate) fn access_matrix(arguments: Vec<OsString>) -> ExitCode {
     if !arguments.is_empty() {
         return unexpected("access-matrix");
     }
-    say(&api::routes().access_matrix());
+    say(&api::routes_with(&*crate::apps()).access_matrix());
     ExitCode::SUCCESS
 }

@@ -140,7 +140,7 @@ pub(crate) async fn on(
         serving.as_mut().await;
     };
     let kernel = tokio::select! {
-        started = Box::pin(Kernel::start(settings)) => match started {
+        started = Box::pin(Kernel::start_with(settings, crate::apps())) => match started {
             Ok(kernel) => running.get_or_init(|| kernel),
             Err(error) => return start_failed(&error),
         },

@@ -19,6 +19,9 @@ pub enum ErrorKind {
     InUse,
     /// Another process took the store over. Final: this process must end.
     Fenced,
+    /// What an app brought is refused, by the database (a constraint, a type, a text that is no statement) or before it
+    /// was asked. The same call fails again.
+    Rejected,
     /// The database, or a value in it, is not what this version wrote.
     Corrupt,
     /// A defect on our side.
@@ -57,6 +60,19 @@ impl StoreError {
     pub(crate) fn into_unavailable(self) -> Self {
         let kind = ErrorKind::Unavailable;
         StoreError { kind, message: message(kind).to_owned(), ..self }
+    }
+
+    /// The same failure, told of something that an app brought. What the database cannot do now, or no more, stays what
+    /// it is; everything else is a refusal, with its reason in the text.
+    pub(crate) fn of_app(self, what: impl fmt::Display) -> Self {
+        match self.kind {
+            ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Corrupt => self,
+            _ => {
+                let reason = self.source.as_ref().map_or_else(|| self.message.clone(), ToString::to_string);
+                let message = format!("{what} was refused: {reason}");
+                StoreError { kind: ErrorKind::Rejected, message, ..self }
+            }
+        }
     }
 
     /// What a caller can do about it.

@@ -1,12 +1,14 @@
 //! The only crate with SQL: one store on SQLite or PostgreSQL, written by one writer.
 //!
-//! Owns: the schema, every statement, the order in which writes are committed, what a scope may read. Never: a clock, a
-//! file of footage, HTTP, or a decision about what should be recorded, kept or deleted.
+//! Owns: the schema, every statement but those of apps, the order in which writes are committed, what a scope may read.
+//! Never: a clock, a file of footage, HTTP, or a decision about what should be recorded, kept or deleted.
 //!
 //! - [`Store::open`] brings the schema up to date and takes the store over: there is one owner, and the one before is
 //!   fenced.
 //! - [`Store::write`] takes an operation of [`op`] and answers after its commit; [`Store::manage`] adds the audit row
 //!   and the events of a change, [`Store::write_all`] makes several operations one.
+//! - Apps bring statements, schema steps and reads of their own, and never hold a connection: see [`op::RunApp`],
+//!   [`Store::migrate_app`], [`Store::app_rows`].
 //! - Reads are methods of [`Store`], each with a [`heldar_base::Scope`], lists with a key to go on from.
 //!
 //! Invariants
@@ -20,6 +22,7 @@
 //!    of it.
 #![forbid(unsafe_code)]
 
+mod app;
 mod canonical;
 mod error;
 pub mod inspect;
@@ -36,6 +39,7 @@ mod store;
 mod url;
 mod writer;
 
+pub use app::{APP_PLACES, APP_ROWS, AppMigration, AppRow, AppScript, AppSql, AppStatement, AppValue};
 pub use error::{ErrorKind, StoreError};
 pub use model::*;
 pub use observe::{Changes, Observer, Work};

@@ -101,9 +101,7 @@ impl Store {
         let readers = match config.url {
             DatabaseUrl::Sqlite(path) => Readers::Sqlite(SqliteReaders::new(path, SqliteUse::Look)),
             DatabaseUrl::Postgres(url) => {
-                let options =
-                    postgres_options(url.expose())?.options([("default_transaction_read_only", "on")]);
-                Readers::postgres(options, config.max_connections)
+                Readers::postgres(postgres_options(url.expose())?, config.max_connections)
             }
         };
         // Nobody takes writes from this queue: they are refused as those of a closed store.
@@ -133,7 +131,15 @@ impl Store {
 
     /// Runs a query of the readers.
     pub(crate) async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
-        self.inner.observed.time(Work::Read, self.inner.readers.rows(command)).await
+        self.read(self.inner.readers.rows(command)).await
+    }
+
+    /// Does a read with the readers.
+    pub(crate) async fn read<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.inner.observed.time(Work::Read, read).await
     }
 
     /// Writes that wait for the writer.

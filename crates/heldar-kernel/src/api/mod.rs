@@ -28,12 +28,20 @@ use std::sync::Arc;
 
 use heldar_http::RouteTable;
 
+use crate::apps::Verticals;
 use crate::kernel::Kernel;
 
 /// What handlers share.
 pub type Api = Arc<Kernel>;
 
-/// Every route.
+/// Every route, those of apps among them.
+pub fn routes_with(apps: &dyn Verticals) -> RouteTable<Api> {
+    let mut table = routes();
+    apps.merge_routes(&mut table);
+    table
+}
+
+/// Every route of the server's own.
 pub fn routes() -> RouteTable<Api> {
     let mut table = RouteTable::new("Heldar", env!("CARGO_PKG_VERSION"));
     cameras::routes(&mut table);

@@ -5,12 +5,18 @@
 //! batch is given to whom and when, which the fan-out decides.
 
 mod batch;
+pub mod prelude;
 mod tx;
+mod verticals;
 
 pub(crate) use batch::attributes;
 pub use batch::{DetectionBatch, Seen};
 pub(crate) use tx::Collected;
 pub use tx::{AppEvent, Tx};
+pub use verticals::{AppContext, Schema, Verticals};
+
+/// What an app says to the database, and what it reads there.
+pub use heldar_store::{AppMigration, AppRow, AppScript, AppSql, AppStatement, AppValue};
 
 use futures_util::future::BoxFuture;
 

@@ -1,8 +1,8 @@
 //! What an app wants written, collected until the writer applies it.
 
 use heldar_base::{CameraId, WallTime};
-use heldar_store::op::{AppendEvents, WriteOp};
-use heldar_store::{NewEvent, Severity};
+use heldar_store::op::{AppendEvents, RunApp, WriteOp};
+use heldar_store::{AppRow, AppSql, AppStatement, AppValue, NewEvent, Severity, Store, StoreError};
 use serde_json::{Map, Value};
 
 use crate::engine::journal::uuid;
@@ -22,29 +22,48 @@ pub struct AppEvent {
     pub payload: Map<String, Value>,
 }
 
+impl AppEvent {
+    /// With an id and its times.
+    pub(crate) fn stamped(self, now: WallTime) -> NewEvent {
+        NewEvent {
+            id: uuid(),
+            camera: self.camera,
+            event_type: self.event_type,
+            severity: self.severity,
+            timestamp: self.timestamp.unwrap_or(now),
+            created_at: now,
+            payload: self.payload.into(),
+        }
+    }
+}
+
 /// Collects what is to be written with a batch; holds no connection. Nothing of it is seen before the commit, and
 /// nothing is written unless the batch is taken.
-#[derive(Debug)]
 pub struct Tx {
     now: WallTime,
+    store: Store,
     collected: Collected,
 }
 
 /// What a [`Tx`] has collected.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
-    pub(crate) events: Vec<NewEvent>,
+    statements: Vec<AppStatement>,
+    events: Vec<NewEvent>,
 }
 
 impl Collected {
     /// Whether nothing is to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.statements.is_empty() && self.events.is_empty()
     }
 
-    /// What is to be written, in order.
-    pub(crate) fn ops(&self) -> Vec<WriteOp> {
+    /// What is to be written for an app, in order.
+    pub(crate) fn ops(&self, app: &str) -> Vec<WriteOp> {
         let mut ops = Vec::new();
+        if !self.statements.is_empty() {
+            ops.push(RunApp { app: app.to_owned(), statements: self.statements.clone() }.into());
+        }
         if !self.events.is_empty() {
             ops.push(AppendEvents { events: self.events.clone() }.into());
         }
@@ -53,8 +72,8 @@ impl Collected {
 }
 
 impl Tx {
-    pub(crate) fn new(now: WallTime) -> Self {
-        Tx { now, collected: Collected::default() }
+    pub(crate) fn new(now: WallTime, store: Store) -> Self {
+        Tx { now, store, collected: Collected::default() }
     }
 
     pub(crate) fn into_collected(self) -> Collected {
@@ -66,16 +85,21 @@ impl Tx {
         self.now
     }
 
+    /// Runs a statement when the batch is committed.
+    pub fn run(&mut self, statement: AppStatement) {
+        self.collected.statements.push(statement);
+    }
+
+    /// Reads what is committed; what this collects is not seen.
+    ///
+    /// # Errors
+    /// As [`Store::app_rows`].
+    pub async fn rows(&self, sql: &AppSql, values: Vec<AppValue>) -> Result<Vec<AppRow>, StoreError> {
+        self.store.app_rows(sql, values).await
+    }
+
     /// Raises an event; its site and number are filled in when it is committed.
     pub fn log_event(&mut self, event: AppEvent) {
-        self.collected.events.push(NewEvent {
-            id: uuid(),
-            camera: event.camera,
-            event_type: event.event_type,
-            severity: event.severity,
-            timestamp: event.timestamp.unwrap_or(self.now),
-            created_at: self.now,
-            payload: event.payload.into(),
-        });
+        self.collected.events.push(event.stamped(self.now));
     }
 }

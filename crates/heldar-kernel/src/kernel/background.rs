@@ -88,6 +88,19 @@ impl Kernel {
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
     }
 
+    /// Runs a loop of an app until the server stops; one that ends or panics starts again after 5 s.
+    pub(crate) fn keep_loop<F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        start: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let kernel = self.clone();
+        let task = tokio::spawn(async move { keep(name, &kernel.health.restarts, start).await });
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
+    }
+
     /// Looks after the certificate that the API's listener serves with; the first call counts.
     pub fn keep_certificates(self: &Arc<Self>, certificates: Arc<Certificates>) {
         if self.certificates.set(certificates.clone()).is_err() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use futures_util::future::BoxFuture;
 use heldar_base::{Capability, Scope};
-use heldar_kernel::apps::{AppEvent, ConsumeError, DetectionBatch, DetectionConsumer, Tx};
+use heldar_kernel::apps::{AppEvent, ConsumeError, DetectionBatch, DetectionConsumer, Tx, Verticals};
 use heldar_store::Severity;
 use serde_json::{Value, json};
 
@@ -78,9 +78,18 @@ impl DetectionConsumer for Echo {
     }
 }
 
+/// An app that is nothing but the consumer.
+struct App(Arc<Mutex<Log>>);
+
+impl Verticals for App {
+    fn consumers(&self) -> Vec<Arc<dyn DetectionConsumer>> {
+        vec![Arc::new(Echo(self.0.clone()))]
+    }
+}
+
 async fn world_in(folder: tempfile::TempDir, log: &Arc<Mutex<Log>>) -> World {
     let env = [("HELDAR_RECORDER_ENABLED", "false"), ("HELDAR_FANOUT_MAX_ATTEMPTS", "2")];
-    let world = World::start_consuming(folder, &env, vec![Arc::new(Echo(log.clone()))]).await;
+    let world = World::start_with_apps(folder, &env, Arc::new(App(log.clone()))).await;
     for id in ["gate", "yard"] {
         let path = "/api/v1/cameras";
         world.send(As::System, Method::POST, path, Some(&json!({ "id": id, "name": id }))).await;

@@ -18,7 +18,7 @@ use heldar_http::{
     ApiError, App, AppConfig, AuthorisedBy, Caller, Client, Denial, Edge, Hsts, Resolver, Right, Scheme, Via,
 };
 use heldar_kernel::api;
-use heldar_kernel::apps::DetectionConsumer;
+use heldar_kernel::apps::Verticals;
 use heldar_kernel::health::Configuration;
 use heldar_kernel::kernel::Kernel;
 use serde_json::Value;
@@ -95,16 +95,16 @@ impl World {
     }
 
     pub(crate) async fn start_in(folder: tempfile::TempDir, env: &[(&str, &str)]) -> World {
-        World::start_consuming(folder, env, Vec::new()).await
+        World::start_with_apps(folder, env, Arc::new(())).await
     }
 
-    /// With consumers of batches.
-    pub(crate) async fn start_consuming(
+    /// With apps of batches.
+    pub(crate) async fn start_with_apps(
         folder: tempfile::TempDir,
         env: &[(&str, &str)],
-        consumers: Vec<Arc<dyn DetectionConsumer>>,
+        apps: Arc<dyn Verticals>,
     ) -> World {
-        let kernel = start_kernel_with(folder.path(), env, consumers).await;
+        let kernel = start_kernel_with(folder.path(), env, apps).await;
         let panics = kernel.metrics.counter("heldar_panics_total", "Panics caught.");
         let config = AppConfig {
             resolver: Arc::new(ByHeader),
@@ -116,7 +116,7 @@ impl World {
             requests_per_source: 256,
             hsts: Hsts::Silent,
         };
-        let app = api::routes().build(kernel.clone(), config).unwrap();
+        let app = api::routes_with(&*kernel.apps).build(kernel.clone(), config).unwrap();
         World { kernel, app, folder: Some(folder) }
     }
 
@@ -177,14 +177,14 @@ impl World {
 
 /// A kernel over a folder, with variables of the environment.
 pub(crate) async fn start_kernel(folder: &std::path::Path, env: &[(&str, &str)]) -> Arc<Kernel> {
-    start_kernel_with(folder, env, Vec::new()).await
+    start_kernel_with(folder, env, Arc::new(())).await
 }
 
-/// As `start_kernel`, with consumers of batches.
+/// As `start_kernel`, with apps.
 pub(crate) async fn start_kernel_with(
     folder: &std::path::Path,
     env: &[(&str, &str)],
-    consumers: Vec<Arc<dyn DetectionConsumer>>,
+    apps: Arc<dyn Verticals>,
 ) -> Arc<Kernel> {
     let mut all: Vec<(OsString, OsString)> =
         env.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -196,7 +196,7 @@ pub(crate) async fn start_kernel_with(
     let loaded = load(&input);
     let configuration = Configuration::from(&loaded);
     let settings = loaded.settings.unwrap_or_else(|errors| panic!("{errors}"));
-    let kernel = Kernel::start_with(settings, consumers).await.unwrap();
+    let kernel = Box::pin(Kernel::start_with(settings, apps)).await.unwrap();
     kernel.health.configured(configuration);
     kernel
 }

@@ -10,6 +10,7 @@
 mod account;
 mod ai_task;
 mod api_key;
+mod app;
 mod audit;
 mod batch;
 mod camera;
@@ -31,6 +32,7 @@ mod tx;
 pub use account::{CreateAccount, DeleteAccount, PutPreference, UpdateAccount};
 pub use ai_task::{ChangeLeases, CreateTask, DeleteTask, LeaseChange, OnTaken, TaskCreated, UpdateTask};
 pub use api_key::{CreateApiKey, DeleteApiKey, TouchKeys, UpdateApiKey};
+pub use app::{ApplyAppStep, RunApp};
 pub use audit::AppendAudit;
 pub use batch::StoreBatch;
 pub use camera::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
@@ -241,6 +243,13 @@ area! {
     }
 }
 area! {
+    /// What apps bring.
+    Apps {
+        RunApp -> Vec<u64>,
+        ApplyAppStep -> bool,
+    }
+}
+area! {
     /// Work that nobody waits for.
     Maintenance {
         Prune -> u64,
@@ -265,6 +274,8 @@ pub enum WriteOp {
     Accounts(Accounts),
     /// AI tasks and leases, batches, their consumers, motion.
     Perception(Perception),
+    /// What apps bring.
+    Apps(Apps),
     /// Work that nobody waits for.
     Maintenance(Maintenance),
     /// All of these, in this order, in one commit.
@@ -282,8 +293,9 @@ impl WriteOp {
             WriteOp::Clips(op) => op.durability(),
             WriteOp::Accounts(op) => op.durability(),
             WriteOp::Perception(op) => op.durability(),
+            WriteOp::Apps(op) => op.durability(),
             WriteOp::Maintenance(op) => op.durability(),
-            WriteOp::All(ops) => ops.iter().map(WriteOp::durability).max().unwrap_or(Durability::Relaxed),
+            WriteOp::All(ops) => app::durability(ops),
         }
     }
 
@@ -308,6 +320,8 @@ impl WriteOp {
             WriteOp::Accounts(Accounts::EndSessions(op)) => op.ids.len().max(1),
             WriteOp::Perception(Perception::StoreBatch(op)) => op.rows(),
             WriteOp::Perception(Perception::ChangeLeases(op)) => op.changes.len().max(1),
+            WriteOp::Apps(Apps::RunApp(op)) => op.statements.len().max(1),
+            WriteOp::Apps(Apps::ApplyAppStep(_)) => prune::SLICE as usize * 4,
             // Fewer than a group holds: deletes of several indexes take longer than inserts at their ends.
             WriteOp::Maintenance(_) => prune::SLICE as usize * 4,
             WriteOp::All(ops) => ops.iter().map(WriteOp::weight).sum(),
@@ -325,6 +339,7 @@ impl WriteOp {
             WriteOp::Clips(op) => op.apply(tx).await,
             WriteOp::Accounts(op) => op.apply(tx).await,
             WriteOp::Perception(op) => op.apply(tx).await,
+            WriteOp::Apps(op) => op.apply(tx).await,
             WriteOp::Maintenance(op) => op.apply(tx).await,
             WriteOp::All(ops) => {
                 let mut outcomes = Vec::with_capacity(ops.len());

@@ -1,7 +1,9 @@
 //! The transaction of a group, as its operations see it.
 
 use super::numbers::Numbers;
+use crate::app::AppStatement;
 use crate::error::{ErrorKind, StoreError};
+use crate::size::Engine;
 use crate::sql::{Arg, Command, Conn, Row, Stmt, args, statements};
 
 statements! {
@@ -50,6 +52,8 @@ pub(crate) struct Tx<'c> {
     detections: i64,
     /// Rows changed by the operation that is running.
     changed: u64,
+    /// It ran what an app brought, which may change more than is counted: a trigger may have changed what it did not.
+    ran_app: bool,
     /// Rows changed by those before it.
     before: u64,
     /// Audit rows among them all.
@@ -58,13 +62,24 @@ pub(crate) struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     pub(crate) fn new(conn: &'c mut Conn, next_seq: &'c mut i64, numbers: &'c mut Numbers) -> Self {
-        Tx { conn, next_seq, numbers, batches: 0, detections: 0, changed: 0, before: 0, audited: 0 }
+        Tx {
+            conn,
+            next_seq,
+            numbers,
+            batches: 0,
+            detections: 0,
+            changed: 0,
+            ran_app: false,
+            before: 0,
+            audited: 0,
+        }
     }
 
     /// Begins to count the changes of the next operation.
     pub(crate) fn begin_op(&mut self) {
         self.before += self.changed;
         self.changed = 0;
+        self.ran_app = false;
     }
 
     /// Rows changed by all operations.
@@ -82,22 +97,41 @@ impl<'c> Tx<'c> {
         self.audited
     }
 
-    /// True when the running operation has changed something.
+    /// True when the running operation has changed something, or may have.
     pub(crate) fn has_changed(&self) -> bool {
-        self.changed > 0
+        self.changed > 0 || self.ran_app
     }
 
     /// Runs a statement; the number of rows that it changed.
     pub(crate) async fn run(&mut self, stmt: Stmt, args: Vec<Arg>) -> Result<u64, StoreError> {
-        let rows = self.conn.execute(stmt.with(args)).await?;
-        self.changed += rows;
-        Ok(rows)
+        self.execute(stmt.with(args)).await
     }
 
     /// Runs a statement that changes rows and tells about them.
     pub(crate) async fn run_returning(&mut self, stmt: Stmt, args: Vec<Arg>) -> Result<Vec<Row>, StoreError> {
         let rows = self.conn.rows(stmt.with(args)).await?;
         self.changed += rows.len() as u64;
+        Ok(rows)
+    }
+
+    /// Runs a statement of an app that was checked; the number of rows that it changed.
+    pub(crate) async fn run_app(&mut self, statement: &AppStatement) -> Result<u64, StoreError> {
+        self.ran_app = true;
+        let rows = self.conn.run_app(statement).await?;
+        self.changed += rows;
+        Ok(rows)
+    }
+
+    /// Runs the text of a schema step of an app.
+    pub(crate) async fn script(&mut self, text: &'static str) -> Result<(), StoreError> {
+        self.ran_app = true;
+        self.conn.script(text).await
+    }
+
+    /// Runs a statement; the number of rows that it changed.
+    pub(crate) async fn execute(&mut self, command: Command) -> Result<u64, StoreError> {
+        let rows = self.conn.execute(command).await?;
+        self.changed += rows;
         Ok(rows)
     }
 
@@ -121,6 +155,11 @@ impl<'c> Tx<'c> {
             self.changed += conn.execute_each(stmt, rows)?;
         }
         Ok(())
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> Engine {
+        if self.is_postgres() { Engine::Postgres } else { Engine::Sqlite }
     }
 
     /// True on PostgreSQL.

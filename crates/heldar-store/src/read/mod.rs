@@ -1,11 +1,13 @@
 //! Every read, by area, as methods of [`crate::Store`].
 //!
 //! Owns: what a caller with a scope may learn. Each read takes a [`heldar_base::Scope`] and applies it in its SQL; what
-//! lies outside is as if it were not there. Lists are paged by key. Never: a write.
+//! lies outside is as if it were not there; a read of an app, which knows what its rows are about, is for the app to
+//! limit. Lists are paged by key. Never: a write.
 
 pub(crate) mod account;
 pub(crate) mod ai_task;
 pub(crate) mod api_key;
+mod app;
 pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod camera;

@@ -6,8 +6,8 @@
 use heldar_base::WallTime;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{ErrorKind, StoreError};
-use crate::sql::{Conn, args, statements};
+use crate::error::StoreError;
+use crate::sql::{Command, Conn, Row, args, statements};
 
 /// One step of the schema, with its text for each engine.
 struct Migration {
@@ -57,7 +57,7 @@ const POSTGRES_RECORD: &str = "CREATE TABLE IF NOT EXISTS migration (
     PRIMARY KEY (component, number))";
 
 /// The component of this crate.
-const CORE: &str = "core";
+pub(crate) const CORE: &str = "core";
 
 statements! {
     APPLIED = "SELECT number, name, checksum FROM migration WHERE component = $1 ORDER BY number";
@@ -174,27 +174,49 @@ async fn step(
     now: WallTime,
 ) -> Result<Step, StoreError> {
     conn.script(record).await?;
+    let rows = conn.rows(applied_of(CORE)).await?;
     let mut expected = migrations.iter();
-    for row in conn.rows(APPLIED.with(args![CORE])).await? {
-        let mut columns = row.columns();
-        let (number, name, sum) = (columns.int()?, columns.text()?, columns.text()?);
-        let Some(migration) = expected.next().filter(|m| m.number == number) else {
-            return Err(StoreError::new(
-                ErrorKind::Corrupt,
-                format!("the database has schema step {number} `{name}`, which this version does not know"),
-            ));
-        };
-        if checksum(migration.text(conn)) != sum {
-            return Err(StoreError::new(
-                ErrorKind::Corrupt,
-                format!("schema step {number} `{name}` of the database differs from that of this version"),
-            ));
-        }
-    }
+    compare(&rows, "", expected.by_ref().map(|migration| (migration.number, migration.text(conn))))?;
     let Some(migration) = expected.next() else { return Ok(Step::Nothing) };
     let text = migration.text(conn);
     conn.script(text).await?;
-    let row = args![CORE, migration.number, migration.name, checksum(text), now];
-    conn.execute(RECORD.with(row)).await?;
+    conn.execute(record_of(CORE, migration.number, migration.name, text, now)).await?;
     Ok(Step::Applied)
+}
+
+/// Reads the steps of a component that were applied, in order, for [`compare`].
+pub(crate) fn applied_of(component: &str) -> Command {
+    APPLIED.with(args![component])
+}
+
+/// Records that a step of a component was applied.
+pub(crate) fn record_of(component: &str, number: i64, name: &str, text: &str, now: WallTime) -> Command {
+    RECORD.with(args![component, number, name, checksum(text), now])
+}
+
+/// Compares the steps that were applied with the numbers and texts of those of this version, of which it takes as many.
+/// `whose` stands behind the name of a step in errors.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] when they are not the same.
+pub(crate) fn compare(
+    rows: &[Row],
+    whose: &str,
+    mut ours: impl Iterator<Item = (i64, &'static str)>,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let mut columns = row.columns();
+        let (number, name, sum) = (columns.int()?, columns.text()?, columns.text()?);
+        let Some((_, text)) = ours.next().filter(|(ours, _)| *ours == number) else {
+            return Err(StoreError::corrupt(format!(
+                "the database has schema step {number} `{name}`{whose}, which this version does not know"
+            )));
+        };
+        if checksum(text) != sum {
+            return Err(StoreError::corrupt(format!(
+                "schema step {number} `{name}`{whose} of the database differs from that of this version"
+            )));
+        }
+    }
+    Ok(())
 }

@@ -91,7 +91,7 @@ impl Conn {
 }
 
 /// Bounds the time of one exchange with a server.
-async fn limited<T, E>(exchange: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+pub(super) async fn limited<T, E>(exchange: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
 where
     StoreError: From<E>,
 {

@@ -2,9 +2,10 @@
 //!
 //! Owns: how a statement reaches either engine. Never: what a statement says; that stands with the area it belongs to.
 //! SQL is fixed text with `$n`, the same on both engines, or composed of fixed fragments by [`Query`]; values are only
-//! ever bound. [`Stmt`] is made by the `statements!` macro alone, which lists every text for the test that prepares
+//! ever bound. What apps bring goes its own way, in `app`. [`Stmt`] is made by the `statements!` macro alone, which lists every text for the test that prepares
 //! them on both engines.
 
+mod app;
 mod arg;
 mod conn;
 mod pool;

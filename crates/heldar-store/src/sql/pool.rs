@@ -8,7 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::Semaphore;
 
 use super::conn::postgres_rows;
-use super::{Command, Row, SqliteConn, SqliteUse};
+use super::{Command, Row, SqliteConn, SqliteUse, app};
+use crate::app::{AppRow, AppValue};
 use crate::error::{ErrorKind, StoreError};
 
 /// How long a read waits for a free connection.
@@ -33,19 +34,34 @@ impl Readers {
             .max_connections(max_connections.max(1))
             .acquire_timeout(SERVER_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT);
-        // A read that takes longer than this is answered as busy.
-        Readers::Postgres(pool.connect_lazy_with(options.options([("statement_timeout", "30s")])))
+        // A read that takes longer than this is answered as busy; one that writes is refused.
+        let limits = [("statement_timeout", "30s"), ("default_transaction_read_only", "on")];
+        Readers::Postgres(pool.connect_lazy_with(options.options(limits)))
     }
 
     /// Runs a query and collects its rows.
     pub(crate) async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
         match self {
             Readers::Sqlite(readers) => readers.rows(command).await,
-            Readers::Postgres(pool) => postgres_rows(pool, command).await.map_err(|error| {
-                // A pool that could not even connect is not exhausted: the server is away.
-                let exhausted = pool.size() >= pool.options().get_max_connections();
-                if error.kind() == ErrorKind::Busy && !exhausted { error.into_unavailable() } else { error }
-            }),
+            Readers::Postgres(pool) => {
+                postgres_rows(pool, command).await.map_err(|error| busy_or_away(pool, error))
+            }
+        }
+    }
+
+    /// Runs a query of an app, whose text for this engine is given, and collects at most so many rows; more are an
+    /// error.
+    pub(crate) async fn app_rows(
+        &self,
+        text: &'static str,
+        values: Vec<AppValue>,
+        limit: usize,
+    ) -> Result<Vec<AppRow>, StoreError> {
+        match self {
+            Readers::Sqlite(readers) => readers.run(move |conn| conn.app_rows(text, &values, limit)).await,
+            Readers::Postgres(pool) => app::postgres_rows(pool, text, &values, limit)
+                .await
+                .map_err(|error| busy_or_away(pool, error)),
         }
     }
 
@@ -55,6 +71,12 @@ impl Readers {
             Readers::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// A pool that could not even connect is not exhausted: the server is away.
+fn busy_or_away(pool: &PgPool, error: StoreError) -> StoreError {
+    let exhausted = pool.size() >= pool.options().get_max_connections();
+    if error.kind() == ErrorKind::Busy && !exhausted { error.into_unavailable() } else { error }
 }
 
 /// Readers of a SQLite file. Reads run on the runtime's threads for blocking work, as many at once as there are
@@ -76,18 +98,18 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rows(&self, command: &Command) -> Result<Vec<Row>, StoreError> {
+    fn run<T>(&self, read: impl FnOnce(&mut SqliteConn) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let kept = self.idle().pop();
         let mut conn = match kept {
             Some(conn) => conn,
             None => SqliteConn::open(&self.path, self.purpose)?,
         };
-        let rows = conn.rows(command);
+        let outcome = read(&mut conn);
         // A connection to a file that fails may be one to a file that is gone.
-        if !matches!(&rows, Err(error) if error.kind() == ErrorKind::Unavailable) {
+        if !matches!(&outcome, Err(error) if error.kind() == ErrorKind::Unavailable) {
             self.idle().push(conn);
         }
-        rows
+        outcome
     }
 }
 
@@ -99,6 +121,13 @@ impl SqliteReaders {
     }
 
     async fn rows(&self, command: Command) -> Result<Vec<Row>, StoreError> {
+        self.run(move |conn| conn.rows(&command)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut SqliteConn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let acquired =
             tokio::time::timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.0.permits).acquire_owned()).await;
         let permit = acquired
@@ -106,10 +135,10 @@ impl SqliteReaders {
             .map_err(|_closed| StoreError::new(ErrorKind::Unavailable, "the store is closed"))?;
         let shared = Arc::clone(&self.0);
         let read = tokio::task::spawn_blocking(move || {
-            let rows = shared.rows(&command);
+            let outcome = shared.run(read);
             // Given back when the connection is, even if nobody waits for the answer any more.
             drop(permit);
-            rows
+            outcome
         });
         read.await.map_err(|error| StoreError::caused(ErrorKind::Internal, "a read did not end", error))?
     }

@@ -103,6 +103,11 @@ impl SqliteConn {
         Ok(SqliteConn(conn))
     }
 
+    /// A statement that is kept prepared.
+    pub(super) fn prepare_cached(&self, text: &str) -> Result<CachedStatement<'_>, StoreError> {
+        Ok(self.0.prepare_cached(text)?)
+    }
+
     /// Runs a statement; the number of rows that it changed.
     pub(crate) fn execute(&mut self, command: &Command) -> Result<u64, StoreError> {
         let mut statement = self.0.prepare_cached(&command.text)?;
@@ -166,7 +171,7 @@ impl SqliteConn {
 
 /// For each place of a statement which value it takes, by the number behind the `$`: SQLite itself numbers such places
 /// by their first appearance.
-fn places(statement: &CachedStatement<'_>) -> Result<Vec<usize>, StoreError> {
+pub(super) fn places(statement: &CachedStatement<'_>) -> Result<Vec<usize>, StoreError> {
     let number = |place| {
         let name = statement.parameter_name(place)?;
         name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
@@ -174,7 +179,7 @@ fn places(statement: &CachedStatement<'_>) -> Result<Vec<usize>, StoreError> {
     (1..=statement.parameter_count()).map(|place| number(place).ok_or_else(no_value)).collect()
 }
 
-fn no_value() -> StoreError {
+pub(super) fn no_value() -> StoreError {
     StoreError::new(crate::ErrorKind::Internal, "a statement has a place that no value is given for")
 }
 

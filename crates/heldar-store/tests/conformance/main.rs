@@ -3,6 +3,8 @@
 
 mod accounts;
 mod ai_tasks;
+mod app_migrations;
+mod apps;
 mod batches;
 mod clips;
 mod consumers;
@@ -138,6 +140,25 @@ suite! {
         clients_tell_how_far_they_are,
         what_cannot_be_taken_is_parked,
         what_is_not_taken_is_kept_longer,
+    }
+    apps {
+        effects_stand_or_fall_with_the_cursor,
+        a_refused_statement_is_told,
+        neighbours_of_a_refused_statement_commit,
+        a_refused_neighbour_takes_back_what_is_not_counted,
+        values_come_back,
+        values_are_of_their_place,
+        reads_are_bounded,
+        reads_do_not_write,
+        app_tables_confuse_nobody,
+        effects_and_cursor_agree_after_a_kill,
+    }
+    app_migrations {
+        steps_are_applied_once,
+        a_changed_step_stops_the_start,
+        a_refused_step_leaves_nothing,
+        bad_lists_are_refused,
+        bodies_hold_statements,
     }
     upgrade {
         schema_1_is_brought_up_to_date,

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heldar_base::Scope;
-use heldar_store::op::{AppendEvents, PutSetting};
-use heldar_store::{Condition, ErrorKind, Store};
+use heldar_store::op::{AdvanceCursor, AppendEvents, EnsureConsumer, PutSetting, RunApp};
+use heldar_store::{AppMigration, AppScript, AppSql, Condition, ErrorKind, Store};
 use heldar_testkit::{PostgresCluster, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -111,6 +111,39 @@ async fn a_lost_commit_is_looked_up() {
         store.write(setting("after")).await.unwrap();
     }
     assert_eq!(store.health().borrow().lost_groups, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apps_effects_share_a_lost_commit() {
+    let url = cluster().create_database().unwrap();
+    let name = url.rsplit('/').next().unwrap().to_owned();
+    let proxy = Proxy::start(cluster().port()).await;
+    let db = Db::at(cluster().url(proxy.port, &name));
+    let store = db.open().await;
+    let table = AppScript::new("CREATE TABLE zones_seen (seq BIGINT PRIMARY KEY)");
+    store
+        .migrate_app("zones", &[AppMigration { version: 1, name: "seen", sql: table }], at(0))
+        .await
+        .unwrap();
+    store.write(EnsureConsumer { name: "zones".into(), now: at(0) }).await.unwrap();
+    let see = AppSql::new("INSERT INTO zones_seen (seq) VALUES ($1)");
+    let take = async |seq: i64| {
+        let advance = AdvanceCursor { consumer: "zones".into(), seq, low_seq: seq, now: at(1) };
+        let run = RunApp { app: "zones".into(), statements: vec![see.with(vec![seq.into()])] };
+        store.write_all(vec![advance.into(), run.into()]).await.map(drop).map_err(|error| error.kind())
+    };
+    for (fault, seq, stored) in
+        [(Fault::LoseAnswer, 1, true), (Fault::LoseCommit, 2, false), (Fault::Late, 3, true)]
+    {
+        proxy.inject(fault);
+        // What is to be waited for is never told as a refusal.
+        assert_eq!(take(seq).await, if stored { Ok(()) } else { Err(ErrorKind::Unavailable) }, "{fault:?}");
+        store.health().wait_for(|health| health.condition == Condition::Up).await.unwrap();
+        let again = if stored { Err(ErrorKind::Conflict) } else { Ok(()) };
+        assert_eq!(take(seq).await, again, "{fault:?}");
+    }
+    assert_eq!(db.numbers("SELECT seq FROM zones_seen ORDER BY seq").await, [[1], [2], [3]]);
+    assert_eq!(store.consumer(&Scope::All, "zones").await.unwrap().unwrap().low_seq, 3);
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ impl One<'_> {
         tracing::warn!(consumer = self.runner.name, camera = %self.camera, seq = parcel.seq, attempts, why,
             "a batch was not taken");
         lock(&self.runner.stand).last_error = Some(why.clone());
-        let Some(seq) = parcel.seq else { return None };
+        let seq = parcel.seq?;
         if parcel.is_letter {
             self.note(|| {
                 let (consumer, error) = (self.runner.name.to_owned(), why.clone());
@@ -158,7 +158,7 @@ impl One<'_> {
     }
 
     async fn attempt(&self, parcel: &Parcel, batch: &DetectionBatch) -> Attempt {
-        let mut tx = Tx::new(self.kernel.clock.wall());
+        let mut tx = Tx::new(self.kernel.clock.wall(), self.kernel.store.clone());
         let consumed = AssertUnwindSafe(self.runner.consumer.consume(batch, &mut tx)).catch_unwind();
         let failed = |why: &str| Attempt::Failed { why: why.to_owned(), is_final: false };
         match tokio::time::timeout(ATTEMPT, consumed).await {
@@ -183,7 +183,7 @@ impl One<'_> {
                 true => RemoveDeadLetter { consumer: consumer(), seq }.into(),
                 false => self.advance(seq).into(),
             });
-            mark.into_iter().chain(collected.ops()).collect()
+            mark.into_iter().chain(collected.ops(self.runner.name)).collect()
         };
         match self.write(ops).await {
             Ok(()) => Attempt::Done,
