@@ -78,7 +78,7 @@ export class Server {
     this.port ??= await freePort();
     const isSecure = (this.env.HELDAR_TLS ?? 'off') !== 'off';
     this.url = `${isSecure ? 'https' : 'http'}://127.0.0.1:${this.port}`;
-    const env = { ...process.env, HELDAR_DATA_DIR: this.folder, HELDAR_API_PORT: String(this.port), HELDAR_WEBRTC_UDP_PORT: '0', HELDAR_RTSP_PORT: '0', ...this.env };
+    const env = { ...process.env, HELDAR_DATA_DIR: this.folder, HELDAR_API_PORT: String(this.port), HELDAR_WEBRTC_UDP_PORT: '0', HELDAR_RTSP_PORT: '0', HELDAR_MOTION_ENABLED: 'false', ...this.env };
     // A pipe would fill while a test waits for another program, and the server with it.
     const log = openSync(this.logFile, 'w');
     this.child = spawn(binary, ['serve'], { env, stdio: ['ignore', 'ignore', log] });

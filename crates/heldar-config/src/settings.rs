@@ -324,6 +324,8 @@ impl DecoderSettings {
 pub struct PerceptionSettings {
     /// Whether anything is sampled.
     pub enabled: bool,
+    /// Whether tasks of type `motion` are the server's own.
+    pub motion: bool,
     /// Pictures a second of all samplers together.
     pub max_total_fps: f64,
     /// Cores that decoding may use.
@@ -567,6 +569,7 @@ fn perception(values: &Values) -> PerceptionSettings {
     let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
     PerceptionSettings {
         enabled: values.bool("HELDAR_AI_ENABLED"),
+        motion: values.bool("HELDAR_MOTION_ENABLED"),
         max_total_fps: values.float("HELDAR_AI_MAX_TOTAL_FPS"),
         decode_cores: match values.get("HELDAR_AI_DECODE_CORES") {
             Value::Float(given) => *given,

@@ -583,7 +583,11 @@ impl Kernel {
         for task in self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        if tokio::time::timeout(LAST_WORDS, self.store_cursors()).await.is_err() {
+        let last = async {
+            self.finish_motion().await;
+            self.store_cursors().await;
+        };
+        if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
             tracing::warn!("the store did not answer; consumers take some batches again");
         }
         self.persist_statuses();

@@ -27,6 +27,6 @@ mod truth;
 
 pub use error::Error;
 pub use heldar_rtsp::server::Account;
-pub use media::make_media;
+pub use media::{SEED, make_media};
 pub use options::{Arguments, Options};
 pub use run::{CameraInfo, Running, run, run_command, start};

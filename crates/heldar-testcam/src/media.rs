@@ -18,7 +18,7 @@ static ENCODING: Mutex<()> = Mutex::new(());
 /// Raised when the look of the scene changes, so that kept files are made anew.
 const LOOK: u32 = 1;
 /// Seed of the scene in all clips.
-const SEED: u64 = 20;
+pub const SEED: u64 = 20;
 
 /// What ffmpeg is to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use crate::variable::Variable;
 #[rustfmt::skip]
 pub(super) const TABLE: &[Variable] = &[
     var("HELDAR_AI_ENABLED", Part::Perception, Kind::Bool, "true", "sample frames for workers"),
+    var("HELDAR_MOTION_ENABLED", Part::Perception, Kind::Bool, "true", "see motion by itself, and look for it on new cameras; false leaves tasks of type motion to workers"),
     var("HELDAR_AI_MAX_TOTAL_FPS", Part::Perception, fraction(FloatRule::floor(1.0)), "40", "frames per second of all samplers together"),
     derived("HELDAR_AI_DECODE_CORES", Part::Perception, fraction(FloatRule::POSITIVE), "half the cores, at least 1", "cores that decoding may use"),
     var("HELDAR_AI_IDLE_SECS", Part::Perception, NATURAL, "60", "seconds without a worker until decoding stops; 0: never"),

@@ -63,7 +63,8 @@ pub(crate) fn attributes(producer: Option<&Producer>, task: Option<PublicId>, ex
             let task = task.map(|task| TaskId::new(task.bits()));
             Provenance::Worker { key: credential, task, worker: worker.as_deref() }.attributes(extra)
         }
-        Some(Producer::Kernel(_)) | None => extra.unwrap_or("{}").to_owned(),
+        Some(Producer::Kernel(producer)) => Provenance::Kernel { producer }.attributes(extra),
+        None => extra.unwrap_or("{}").to_owned(),
     };
     serde_json::from_str(&text).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ pub(crate) mod fanout;
 mod frames;
 mod ingest;
 mod leases;
+pub(crate) mod motion;
 mod sampler;
 mod tasks;
 
@@ -57,6 +58,7 @@ pub struct Perception {
     keys: RwLock<ticket::Keys>,
     intake: ingest::Intake,
     fanout: fanout::Fanout,
+    motion: motion::Motion,
     sampler: sampler::Sampler,
 }
 
@@ -83,6 +85,7 @@ impl Perception {
             keys: RwLock::new(frames::open_keys(store, sealer, now).await?),
             intake: ingest::Intake::open(settings, store).await?,
             fanout: fanout::Fanout::new(consumers),
+            motion: motion::Motion::new(settings),
             sampler: sampler::Sampler::new(settings),
         })
     }
@@ -102,7 +105,14 @@ impl Perception {
         self.active.read().unwrap_or_else(PoisonError::into_inner).contains(camera)
     }
 
-    /// Enabled tasks on enabled cameras, by id: what workers work on.
+    /// Enabled tasks on enabled cameras that workers share, by id: all but what the server works on itself.
+    fn shared_tasks(&self) -> Vec<Arc<KnownTask>> {
+        let mut tasks = self.active_tasks();
+        tasks.retain(|known| !self.motion.serves(&known.task));
+        tasks
+    }
+
+    /// Enabled tasks on enabled cameras, by id.
     pub fn active_tasks(&self) -> Vec<Arc<KnownTask>> {
         let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
         let mut tasks = self.tasks();

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use heldar_base::{CameraId, Clock as _, PublicId, Scope};
+use heldar_base::{CameraId, Clock as _, PublicId, Scope, WallTime};
 use heldar_perception::task::{NewTask, TaskDefaults, TaskPatch, TaskSpec};
 use heldar_perception::{Refused, TaskId};
 use heldar_store::op::{CreateTask, DeleteTask, OnTaken, UpdateTask};
 use heldar_store::{AiTask, Attached, ErrorKind, Store, StoreError, TaskOrigin};
 use serde_json::json;
 
-use super::{KnownTask, fields, known};
+use super::{KnownTask, fields, known, motion};
 use crate::engine::journal::random_bits;
 use crate::kernel::Kernel;
 use crate::registry::{Author, Target};
@@ -73,6 +73,25 @@ impl Kernel {
         let mut tasks = self.perception.tasks.write().unwrap_or_else(PoisonError::into_inner);
         tasks.insert(task.task.id, task.clone());
         task
+    }
+
+    /// The task that a new camera begins with, if the server looks for motion.
+    pub(crate) fn first_task(&self, camera: &CameraId, now: WallTime) -> Option<CreateTask> {
+        let settings = &self.settings.perception;
+        (settings.enabled && settings.motion).then(|| CreateTask {
+            id: public(TaskId::new(random_bits())),
+            camera: camera.clone(),
+            fields: motion::first_task(),
+            origin: TaskOrigin::Server,
+            on_taken: OnTaken::Answer,
+            now,
+        })
+    }
+
+    /// It was made with its camera.
+    pub(crate) fn keep_first_task(&self, row: AiTask) {
+        self.keep(row);
+        self.perception.sampler.wake();
     }
 
     /// Makes a task of a camera, or answers with the one that has its place; a new plan of sampling is in force then.

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use heldar_base::{CameraId, Clock as _, Scope, Secret, StreamId, StreamKind, slugify};
 use heldar_live::Cut;
-use heldar_store::op::{CameraCreated, CreateCamera, DeleteCamera, RemoveCamera, UpdateCamera};
+use heldar_store::op::{
+    AppendAudit, CameraCreated, CreateCamera, CreateTask, DeleteCamera, Outcome, RemoveCamera, UpdateCamera,
+    WriteOp,
+};
 use heldar_store::{Attached, AuditEntry, Camera, CameraFields, ErrorKind, StoreError};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
@@ -65,9 +68,15 @@ pub async fn create_camera(
         let detail = json!({ "name": fields.name, "vendor": fields.vendor });
         let audit = author.did(now, "create_camera", target(&id), detail);
         let op = CreateCamera { id: id.clone(), fields: fields.clone(), now };
-        let attached = Attached { audit: Some(audit), events: Vec::new() };
-        let made = kernel.store.manage(op, attached).await.map_err(refused)?;
-        let revision = match made.value {
+        let first = if before.is_none() { kernel.first_task(&id, now) } else { None };
+        let mut ops = vec![op.into(), WriteOp::from(AppendAudit { entry: audit })];
+        ops.extend(first.map(WriteOp::from));
+        let mut outcomes = kernel.store.write_all(ops).await.map_err(refused)?.into_iter();
+        let made = outcomes.next().map(Outcome::of::<CreateCamera>).transpose()?;
+        if let Some(task) = outcomes.nth(1).map(Outcome::of::<CreateTask>).transpose()? {
+            kernel.keep_first_task(task.task);
+        }
+        let revision = match made.unwrap_or(CameraCreated::New) {
             CameraCreated::New => 1,
             CameraCreated::Reattached => before.map_or(1, |camera| camera.revision + 1),
         };

@@ -189,6 +189,9 @@ pub(crate) async fn start_kernel_with(
     let mut all: Vec<(OsString, OsString)> =
         env.iter().map(|(name, value)| (name.into(), value.into())).collect();
     all.push(("HELDAR_DATA_DIR".into(), folder.into()));
+    if env.iter().all(|(name, _)| *name != "HELDAR_MOTION_ENABLED") {
+        all.push(("HELDAR_MOTION_ENABLED".into(), "false".into()));
+    }
     if env.iter().all(|(name, _)| *name != "HELDAR_API_PORT") {
         all.push(("HELDAR_API_PORT".into(), "0".into()));
     }

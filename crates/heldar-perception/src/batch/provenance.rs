@@ -19,6 +19,11 @@ pub enum Provenance<'a> {
         /// The name of the worker, if a lease tells it.
         worker: Option<&'a str>,
     },
+    /// A part of the server.
+    Kernel {
+        /// Its name, for example `motion`.
+        producer: &'a str,
+    },
 }
 
 #[derive(Serialize)]
@@ -28,11 +33,17 @@ struct WorkerProv<'a> {
     worker: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct KernelProv<'a> {
+    producer: &'a str,
+}
+
 impl Provenance<'_> {
     /// What stands in `provenance`.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> String {
         match self {
-            Provenance::Worker { .. } => "worker",
+            Provenance::Worker { .. } => "worker".to_owned(),
+            Provenance::Kernel { producer } => format!("kernel:{producer}"),
         }
     }
 
@@ -40,16 +51,21 @@ impl Provenance<'_> {
     pub fn produced_by(&self) -> String {
         match self {
             Provenance::Worker { key, .. } => format!("apikey:{key}"),
+            Provenance::Kernel { .. } => self.name(),
         }
     }
 
     /// The attributes of a detection as everybody sees them, as JSON text: provenance first, then what the worker said
     /// ([`super::Detection::extra`]).
     pub fn attributes(&self, extra: Option<&str>) -> String {
-        let Provenance::Worker { key, task, worker } = *self;
-        let prov = serde_json::to_string(&WorkerProv { key, task, worker })
-            .unwrap_or_else(|_| unreachable!("texts and ids are JSON"));
-        let mut out = format!("{{\"source\":\"worker\",\"_prov\":{prov}");
+        let (source, prov) = match *self {
+            Provenance::Worker { key, task, worker } => {
+                ("worker", serde_json::to_string(&WorkerProv { key, task, worker }))
+            }
+            Provenance::Kernel { producer } => ("kernel", serde_json::to_string(&KernelProv { producer })),
+        };
+        let prov = prov.unwrap_or_else(|_| unreachable!("texts and ids are JSON"));
+        let mut out = format!("{{\"source\":\"{source}\",\"_prov\":{prov}");
         let inner = extra.and_then(|text| text.strip_prefix('{')).and_then(|text| text.strip_suffix('}'));
         if let Some(inner) = inner.filter(|inner| !inner.trim().is_empty()) {
             out.push(',');

@@ -165,7 +165,7 @@ fn provenance_stands_before_what_the_worker_said() {
     assert_eq!(full(Some("{}")), full(None));
     assert_eq!(full(Some(r#"{"a":{}}"#)), json!({"source": "worker", "_prov": prov, "a": {}}));
     let from = Provenance::Worker { key: "key_1", task: None, worker: Some("w\"1") };
-    assert_eq!((from.name(), from.produced_by().as_str()), ("worker", "apikey:key_1"));
+    assert_eq!((from.name().as_str(), from.produced_by().as_str()), ("worker", "apikey:key_1"));
     assert!(from.attributes(None).contains(r#""worker":"w\"1""#));
 }
 

@@ -184,7 +184,7 @@ impl Kernel {
         let _turn = perception.turn().await?;
         self.forget_ended(&asking.credential).await?;
         let now = self.clock.wall();
-        let mut tasks = perception.active_tasks();
+        let mut tasks = perception.shared_tasks();
         let (mine, mut held, won, changes) = {
             let all: Vec<&Task> = tasks.iter().map(|known| &known.task).collect();
             let (fresh, scope_of) = (LeaseId::new(random_bits()), |name: &str| self.scope_of(name));
@@ -248,7 +248,7 @@ impl Kernel {
         asking: &Asking,
         worker: &str,
     ) -> Result<(Vec<Arc<KnownTask>>, Vec<LeaseChange>), LeaseError> {
-        let mut tasks = self.perception.active_tasks();
+        let mut tasks = self.perception.shared_tasks();
         let (mine, namesake, changes) = {
             let all: Vec<&Task> = tasks.iter().map(|known| &known.task).collect();
             let book = self.perception.book();

@@ -15,6 +15,7 @@ use heldar_decode::{Answers, Decoders, Feed, OpenError, Reply, Unit as CodedUnit
 use heldar_ingest::SystemClock;
 use heldar_live::{Bus, Received, Units};
 use heldar_media::{AccessUnit, TrackKind, TrackParams};
+use heldar_motion::Plane;
 use heldar_perception::TaskId;
 use heldar_perception::grid::Picker;
 use heldar_perception::plan::DecodeMode;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use super::order::Order;
 use super::unit::Unit;
+use crate::perception::motion::Watch;
 
 /// First and longest rest of a stream that its decoder cannot cope with.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -43,12 +45,30 @@ pub(super) struct TaskPick {
     pub(super) width: u32,
 }
 
+/// One look for motion at a stream.
+#[derive(Clone)]
+pub(super) struct Look {
+    pub(super) watch: Arc<Watch>,
+    pub(super) task: TaskId,
+    pub(super) fps: f64,
+    pub(super) width: u32,
+}
+
 /// What is to be made of a stream.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Spec {
     pub(super) mode: DecodeMode,
     pub(super) quality: u8,
     pub(super) picks: Vec<TaskPick>,
+    pub(super) looks: Vec<Look>,
+}
+
+impl Spec {
+    /// The highest rate, in pictures a second.
+    pub(super) fn fastest(&self) -> f64 {
+        let looks = self.looks.iter().map(|look| look.fps);
+        self.picks.iter().map(|pick| pick.fps).chain(looks).fold(0.02, f64::max)
+    }
 }
 
 impl PartialEq for Spec {
@@ -56,8 +76,13 @@ impl PartialEq for Spec {
         let same = |(a, b): (&TaskPick, &TaskPick)| {
             (a.task, a.fps, a.width) == (b.task, b.fps, b.width) && Arc::ptr_eq(&a.unit, &b.unit)
         };
-        (self.mode, self.quality, self.picks.len()) == (other.mode, other.quality, other.picks.len())
+        let same_look = |(a, b): (&Look, &Look)| {
+            (a.task, a.fps, a.width) == (b.task, b.fps, b.width) && Arc::ptr_eq(&a.watch, &b.watch)
+        };
+        let shape = |spec: &Spec| (spec.mode, spec.quality, spec.picks.len(), spec.looks.len());
+        shape(self) == shape(other)
             && self.picks.iter().zip(&other.picks).all(same)
+            && self.looks.iter().zip(&other.looks).all(same_look)
     }
 }
 
@@ -102,7 +127,9 @@ struct Expected {
     captured_at: WallTime,
     pts_us: i64,
     session: u64,
-    /// Widths that are made, in the order of the images.
+    /// Who looks at which luma plane; these come first among the images.
+    planes: Vec<(u32, Vec<Arc<Watch>>)>,
+    /// Widths that are made after that, in the order of the images.
     widths: Vec<u32>,
     /// For whom, each with the width that it gets.
     picks: Vec<(Arc<Unit>, PickedFor, u32)>,
@@ -119,6 +146,13 @@ pub(super) struct Decoding {
     expected: Arc<Mutex<HashMap<i64, Expected>>>,
     session: u64,
     last_sync: Option<WallTime>,
+}
+
+/// Who a picture is for.
+#[derive(Default)]
+struct For {
+    picks: Vec<TaskPick>,
+    looks: Vec<Look>,
 }
 
 /// Why feeding a decoder ended.
@@ -271,19 +305,22 @@ impl Decoding {
     }
 
     /// The tasks that a picture is for.
-    fn picks(&mut self, spec: &Spec, unit: &AccessUnit) -> Vec<TaskPick> {
-        self.pickers.retain(|task, _| spec.picks.iter().any(|pick| pick.task == *task));
-        let mut picks = Vec::new();
-        for pick in &spec.picks {
-            let picker = self.pickers.entry(pick.task).or_insert_with(|| Picker::new(pick.fps));
-            if picker.fps() != pick.fps {
-                *picker = Picker::new(pick.fps);
+    fn picks(&mut self, spec: &Spec, unit: &AccessUnit) -> For {
+        let is_there = |task: &TaskId| {
+            spec.picks.iter().any(|pick| pick.task == *task)
+                || spec.looks.iter().any(|look| look.task == *task)
+        };
+        self.pickers.retain(|task, _| is_there(task));
+        let mut is_picked = |task: TaskId, fps: f64| {
+            let picker = self.pickers.entry(task).or_insert_with(|| Picker::new(fps));
+            if picker.fps() != fps {
+                *picker = Picker::new(fps);
             }
-            if picker.picks(unit.captured_at) {
-                picks.push(pick.clone());
-            }
-        }
-        picks
+            picker.picks(unit.captured_at)
+        };
+        let picks = spec.picks.iter().filter(|pick| is_picked(pick.task, pick.fps)).cloned().collect();
+        let looks = spec.looks.iter().filter(|look| is_picked(look.task, look.fps)).cloned().collect();
+        For { picks, looks }
     }
 
     async fn send(
@@ -291,20 +328,27 @@ impl Decoding {
         feed: &Feed,
         spec: &Spec,
         unit: &AccessUnit,
-        picks: Vec<TaskPick>,
+        whom: For,
         alone: bool,
     ) -> Result<(), heldar_decode::Lost> {
+        let For { picks, looks } = whom;
         let most = unit.params.video().map_or(u32::MAX, |params| params.width.max(1));
+        let mut planes: BTreeMap<u32, Vec<Arc<Watch>>> = BTreeMap::new();
+        for look in &looks {
+            planes.entry(look.width.min(most)).or_default().push(look.watch.clone());
+        }
         let widths: BTreeSet<u32> = picks.iter().map(|pick| pick.width.min(most)).collect();
         let widths: Vec<u32> = widths.into_iter().collect();
-        let output = |width: &u32| Output {
-            format: Format::Jpeg(spec.quality),
-            width: u16::try_from(*width).unwrap_or(u16::MAX),
+        let output = |format: Format, width: u32| Output {
+            format,
+            width: u16::try_from(width).unwrap_or(u16::MAX),
             crop: None,
         };
-        let outputs: Vec<Output> = widths.iter().take(heldar_decode::wire::MAX_OUTPUTS).map(output).collect();
+        let luma = planes.keys().map(|width| output(Format::Luma, *width));
+        let jpeg = widths.iter().map(|width| output(Format::Jpeg(spec.quality), *width));
+        let outputs: Vec<Output> = luma.chain(jpeg).take(heldar_decode::wire::MAX_OUTPUTS).collect();
         let pts = unit.captured_at.0;
-        if !picks.is_empty() {
+        if !outputs.is_empty() {
             let picked = |pick: &TaskPick| {
                 let for_task = PickedFor { task: pick.task, width: pick.width };
                 (pick.unit.clone(), for_task, pick.width.min(most))
@@ -314,6 +358,7 @@ impl Decoding {
                 // RTP time of video runs at 90 kHz (RFC 6184 8.2.1).
                 pts_us: unit.rtp_time.saturating_mul(100) / 9,
                 session: self.session,
+                planes: planes.into_iter().collect(),
                 widths,
                 picks: picks.iter().map(picked).collect(),
             };
@@ -354,7 +399,18 @@ async fn collect(
                 let Some(about) = lock(&expected).remove(&picture.pts) else { continue };
                 let late = (clock.wall() - about.captured_at).max(Micros::ZERO);
                 status.late_us.store(late.0, Ordering::Relaxed);
-                let renditions = picture.images.into_iter().map(|image| Rendition {
+                let mut images = picture.images.into_iter();
+                for ((_, watches), image) in about.planes.iter().zip(images.by_ref()) {
+                    let (width, height) = (usize::from(image.width), usize::from(image.height));
+                    match Plane::new(width, height, &image.data) {
+                        Ok(plane) => watches.iter().for_each(|watch| watch.look(about.captured_at, &plane)),
+                        Err(error) => tracing::debug!(%error, "a plane is of no use"),
+                    }
+                }
+                if about.picks.is_empty() {
+                    continue;
+                }
+                let renditions = images.map(|image| Rendition {
                     width: image.width.into(),
                     height: image.height.into(),
                     jpeg: image.data.into(),
@@ -381,7 +437,7 @@ async fn collect(
 
 /// Gives a picture to each unit that picked it, in the widths that its tasks asked for.
 fn give(about: Expected, images: Vec<Rendition>) {
-    let Expected { captured_at, pts_us, session, widths, mut picks } = about;
+    let Expected { captured_at, pts_us, session, widths, mut picks, .. } = about;
     let made: Vec<(u32, Rendition)> = widths.into_iter().zip(images).collect();
     while let Some((unit, ..)) = picks.first() {
         let unit = unit.clone();

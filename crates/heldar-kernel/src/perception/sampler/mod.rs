@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use heldar_base::{CameraId, Clock as _, Micros, MonoTime, Scope, StreamId, StreamKind};
+use heldar_base::{CameraId, Clock as _, Micros, MonoTime, Scope, StreamId, StreamKind, WallTime};
 use heldar_config::Settings;
 use heldar_decode::{Decoders, Options};
 use heldar_perception::TaskId;
@@ -21,12 +21,13 @@ use heldar_perception::plan::{
     TaskWant, idle_after, plan, source_of,
 };
 use heldar_perception::ring::{PrioritizedRing, trim};
+use heldar_perception::task::Task;
 use heldar_store::{Camera, Severity, StoreError};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use decode::{Condition, Decoding, Spec, Status, TaskPick};
+use decode::{Condition, Decoding, Look, Spec, Status, TaskPick};
 pub(crate) use unit::Unit;
 
 use super::frames::FrameError;
@@ -87,6 +88,8 @@ pub(crate) struct Sampler {
     units: Mutex<BTreeMap<Key, Arc<Unit>>>,
     state: tokio::sync::Mutex<State>,
     plan: RwLock<Arc<Plan>>,
+    /// What the server looks at for motion, within what the plan leaves.
+    looks: RwLock<Arc<Plan>>,
     wake: Notify,
 }
 
@@ -154,6 +157,7 @@ impl Sampler {
             units: Mutex::default(),
             state: tokio::sync::Mutex::default(),
             plan: RwLock::default(),
+            looks: RwLock::default(),
             wake: Notify::new(),
         }
     }
@@ -164,6 +168,10 @@ impl Sampler {
 
     fn plan(&self) -> Arc<Plan> {
         self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn looks(&self) -> Arc<Plan> {
+        self.looks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The unit of a camera's profile, while tasks ask for one.
@@ -189,9 +197,9 @@ impl Sampler {
 
     /// Rate and width of a task under the plan.
     pub(super) fn delivered(&self, task: TaskId) -> Option<(f64, u32)> {
-        let plan = self.plan();
-        let given = plan.units.iter().flat_map(|unit| &unit.tasks).find(|given| given.task == task)?;
-        Some((given.fps, given.width))
+        let (plan, looks) = (self.plan(), self.looks());
+        let mut given = plan.units.iter().chain(&looks.units).flat_map(|unit| &unit.tasks);
+        given.find(|given| given.task == task).map(|given| (given.fps, given.width))
     }
 
     /// Why a unit has no frame.
@@ -219,7 +227,8 @@ impl Kernel {
         let cameras = self.sampled_cameras().await?;
         let now = self.clock.mono();
         self.measure(&mut state, now);
-        let inventory = self.inventory(&state, &cameras, now);
+        let perception = &self.perception;
+        let inventory = self.inventory(&state, &cameras, now, |task| !perception.motion.serves(task));
         let settings = &self.settings.perception;
         let policy = Policy {
             enabled: settings.enabled,
@@ -227,10 +236,27 @@ impl Kernel {
             decode_cores: settings.decode_cores,
             load_factor: state.load.factor(),
         };
-        let plan = plan(&inventory, &policy);
-        self.keep_units(&plan);
-        self.carry_out(&mut state, &plan);
-        *sampler.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+        let planned = plan(&inventory, &policy);
+        let mut looks = self.inventory(&state, &cameras, now, |task| perception.motion.serves(task));
+        for unit in &mut looks {
+            unit.demand = Demand::Wanted;
+            share_decode(unit, &planned);
+        }
+        // Planes that nobody is sent cost what decoding them does, and have what is left over of that.
+        let left = Policy {
+            max_total_fps: f64::INFINITY,
+            decode_cores: (planned.cores.ceiling - planned.cores.spent).max(0.0),
+            load_factor: 1.0,
+            ..policy
+        };
+        let looks = plan(&looks, &left);
+        perception
+            .motion
+            .keep(|task| looks.units.iter().any(|unit| unit.tasks.iter().any(|t| t.task == task)));
+        self.keep_units(&planned);
+        self.carry_out(&mut state, &planned, &looks);
+        *sampler.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planned);
+        *sampler.looks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(looks);
         self.tell_outages(&mut state, now);
         self.trim_rings();
         Ok(())
@@ -255,11 +281,12 @@ impl Kernel {
         state: &State,
         cameras: &BTreeMap<CameraId, Camera>,
         now: MonoTime,
+        counts: impl Fn(&Task) -> bool,
     ) -> Vec<heldar_perception::plan::Unit> {
         let mut units: BTreeMap<Key, heldar_perception::plan::Unit> = BTreeMap::new();
         for known in self.perception.active_tasks() {
             let task = &known.task;
-            let Some(camera) = cameras.get(&task.camera) else { continue };
+            let Some(camera) = cameras.get(&task.camera).filter(|_| counts(task)) else { continue };
             let key = (task.camera.clone(), task.spec.profile);
             let unit = units.entry(key).or_insert_with(|| heldar_perception::plan::Unit {
                 camera: task.camera.clone(),
@@ -318,7 +345,7 @@ impl Kernel {
             while one.cost.len() > 2 && one.cost.get(1).is_some_and(|(at, _)| now - *at >= COST_SPAN) {
                 one.cost.pop_front();
             }
-            let period = one.spec.borrow().picks.iter().map(|pick| pick.fps).fold(0.02, f64::max);
+            let period = one.spec.borrow().fastest();
             let late = one.status.late_us.load(Ordering::Relaxed);
             strained |= one.status.condition() == Condition::Flows && late as f64 > 2e6 + 1e6 / period;
             if let Some((then, before)) =
@@ -350,15 +377,16 @@ impl Kernel {
     }
 
     /// Starts, changes and stops decoding; what does not change is not touched.
-    fn carry_out(&self, state: &mut State, plan: &Plan) {
+    fn carry_out(&self, state: &mut State, plan: &Plan, looks: &Plan) {
         let sampler = &self.perception.sampler;
         let mut wanted: HashMap<StreamId, (Spec, f64)> = HashMap::new();
+        let quality = self.settings.perception.jpeg_quality;
+        let empty =
+            || (Spec { mode: DecodeMode::SyncOnly, quality, picks: Vec::new(), looks: Vec::new() }, 0.0);
         for planned in &plan.units {
             let (Fate::Run { decode, .. }, Some(source)) = (planned.fate, planned.source) else { continue };
             let Some(unit) = sampler.unit(&planned.camera, planned.profile) else { continue };
             let stream = StreamId::new(planned.camera.clone(), source);
-            let quality = self.settings.perception.jpeg_quality;
-            let empty = || (Spec { mode: DecodeMode::SyncOnly, quality, picks: Vec::new() }, 0.0);
             let (spec, estimated) = wanted.entry(stream).or_insert_with(empty);
             spec.mode = spec.mode.max(decode);
             *estimated += planned.estimated_cores;
@@ -368,6 +396,18 @@ impl Kernel {
                 fps: given.fps,
                 width: given.width,
             }));
+        }
+        for planned in &looks.units {
+            let (Fate::Run { decode, .. }, Some(source)) = (planned.fate, planned.source) else { continue };
+            let stream = StreamId::new(planned.camera.clone(), source);
+            let (spec, estimated) = wanted.entry(stream).or_insert_with(empty);
+            spec.mode = spec.mode.max(decode);
+            *estimated += planned.estimated_cores;
+            for given in &planned.tasks {
+                let Some(known) = self.perception.task(given.task) else { continue };
+                let watch = self.perception.motion.watch(&known.task);
+                spec.looks.push(Look { watch, task: given.task, fps: given.fps, width: given.width });
+            }
         }
         state.running.retain(|stream, running| wanted.contains_key(stream) && !running.task.is_finished());
         for (stream, (spec, estimated)) in wanted {
@@ -396,10 +436,13 @@ impl Kernel {
 
     /// Tells of sources that have been away for long, and of those that came back.
     fn tell_outages(&self, state: &mut State, now: MonoTime) {
-        let plan = self.perception.sampler.plan();
+        let (plan, looks) = (self.perception.sampler.plan(), self.perception.sampler.looks());
         let State { running, outages, .. } = state;
-        outages.retain(|key, _| plan.unit(&key.0, key.1).is_some_and(PlannedUnit::runs));
-        for unit in plan.units.iter().filter(|unit| unit.runs()) {
+        let runs = |plan: &Plan, key: &Key| plan.unit(&key.0, key.1).is_some_and(PlannedUnit::runs);
+        outages.retain(|key, _| runs(&plan, key) || runs(&looks, key));
+        let is_alone = |unit: &&PlannedUnit| !runs(&plan, &(unit.camera.clone(), unit.profile));
+        let looked_at = looks.units.iter().filter(is_alone);
+        for unit in plan.units.iter().chain(looked_at).filter(|unit| unit.runs()) {
             let Some(source) = unit.source else { continue };
             let key = (unit.camera.clone(), unit.profile);
             let status =
@@ -452,6 +495,41 @@ impl Kernel {
         trim(&mut prioritized, self.settings.perception.ring_bytes);
     }
 
+    /// What is looked at for motion, as it is shown.
+    fn look_view(&self, state: &State, planned: &PlannedUnit, now: WallTime) -> SamplerView {
+        let stream = planned.source.map(|kind| StreamId::new(planned.camera.clone(), kind));
+        let running = stream.as_ref().and_then(|stream| state.running.get(stream));
+        let measured = stream.as_ref().and_then(|stream| state.measured.get(stream));
+        let seen = stream.as_ref().and_then(|stream| self.registry.observed.get(stream));
+        let fresh =
+            planned.tasks.iter().filter_map(|given| self.perception.motion.freshness(given.task, now));
+        let fresh = fresh.min_by_key(|(age, _)| *age);
+        let fresh_for = FRESH.max(Micros((5e6 / planned.fps.max(0.02)) as i64));
+        let is_fresh = fresh.is_some_and(|(age, _)| age <= fresh_for);
+        let (state, reason) = shown(planned, running.map(|running| running.status.condition()), is_fresh);
+        let tasks = planned.tasks.iter();
+        SamplerView {
+            camera: planned.camera.clone(),
+            profile: planned.profile,
+            state,
+            reason,
+            fps: planned.fps,
+            width: planned.width,
+            wanted_fps: planned.wanted_fps,
+            measured_fps: fresh.map_or(0.0, |(_, fps)| fps),
+            source_fps: seen.and_then(|seen| seen.fps()).unwrap_or(0.0),
+            sync_interval: Micros(running.map_or(0, |one| one.status.sync_us.load(Ordering::Relaxed))),
+            decode_cores: measured.filter(|_| running.is_some()).map_or(0.0, |measured| measured.cores),
+            frame_age: fresh.map(|(age, _)| age),
+            seq: None,
+            decode: planned.decode_name(),
+            consumers: u32::from(planned.runs()),
+            tasks: tasks
+                .map(|given| TaskDelivery { task: given.task, fps: given.fps, width: given.width })
+                .collect(),
+        }
+    }
+
     /// Every unit, by camera and profile.
     pub async fn samplers(&self, scope: &Scope) -> Vec<SamplerView> {
         let sampler = &self.perception.sampler;
@@ -493,8 +571,47 @@ impl Kernel {
                     .collect(),
             });
         }
+        for planned in sampler.looks().units.iter().filter(|unit| scope.covers(&unit.camera)) {
+            let view = self.look_view(&state, planned, now);
+            match views
+                .iter_mut()
+                .find(|known| (&known.camera, known.profile) == (&view.camera, view.profile))
+            {
+                Some(known) => known.join(view),
+                None => views.push(view),
+            }
+        }
         views.sort_by(|a, b| (&a.camera, a.profile.as_str()).cmp(&(&b.camera, b.profile.as_str())));
         views
+    }
+}
+
+impl SamplerView {
+    /// The same profile as it is looked at for motion: a part of one unit.
+    fn join(&mut self, looked_at: SamplerView) {
+        self.fps = self.fps.max(looked_at.fps);
+        self.width = self.width.max(looked_at.width);
+        self.wanted_fps = self.wanted_fps.max(looked_at.wanted_fps);
+        self.tasks.extend(looked_at.tasks);
+        // What is seen while no worker asks is sampled all the same.
+        if self.reason == Some("idle") {
+            (self.state, self.reason) = (looked_at.state, looked_at.reason);
+            (self.decode, self.measured_fps) = (looked_at.decode, looked_at.measured_fps);
+            self.frame_age = looked_at.frame_age;
+        }
+    }
+}
+
+/// A stream that is decoded whole anyway costs nothing more.
+fn share_decode(unit: &mut heldar_perception::plan::Unit, plan: &Plan) {
+    let Some(source) = &mut unit.source else { return };
+    let is_decoded = plan.units.iter().any(|planned| {
+        planned.camera == unit.camera
+            && planned.source == Some(source.stream)
+            && matches!(planned.fate, Fate::Run { decode: DecodeMode::All, .. })
+    });
+    if let (true, Some(facts)) = (is_decoded, &mut source.facts) {
+        facts.measured = Some(Measured { cores: 0.0, estimated: 1.0 });
     }
 }
 
