@@ -78,6 +78,14 @@ struct CameraTimeline {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     events: Option<Vec<i64>>,
+    /// Share of each bucket in which something moved, 0 to 1; for callers that may read events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    motion: Option<Vec<f64>>,
+    /// When something moved; with resolution 0, for callers that may read events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    motion_ranges: Option<Vec<ClippedRange>>,
     /// Ranges of footage; with resolution 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -88,7 +96,7 @@ struct CameraTimeline {
     gaps: Option<Vec<CausedInterval>>,
 }
 
-/// A range of footage inside the window.
+/// A range of time inside the window.
 #[derive(Serialize, ToSchema)]
 struct ClippedRange {
     /// First instant.
@@ -171,16 +179,27 @@ async fn one(
     let stream = api.stream_asked(scope, &camera, None, window.into()).await.map_err(errors::store)?;
     let ledger = api.ledger(scope, &stream, window.into(), now, Depth::Causes).await;
     let states = ledger.map_err(errors::store)?.paint(&window);
-    let events = if caller.principal().can(Capability::EventsRead) {
-        Some(events(api, caller, &camera.id, grid).await?)
+    let (events, moved) = if caller.principal().can(Capability::EventsRead) {
+        let events = events(api, caller, &camera.id, grid).await?;
+        (Some(events), Some(motion(api, caller, &camera.id, window).await?))
     } else {
-        None
+        (None, None)
+    };
+    let (motion, motion_ranges) = match (grid, moved) {
+        (_, None) => (None, None),
+        (Some(grid), Some(moved)) => (Some(shares(grid, &moved)), None),
+        (None, Some(moved)) => {
+            let clipped = moved.iter().map(|span| ClippedRange { start: span.start, end: span.end });
+            (Some(Vec::new()), Some(clipped.collect()))
+        }
     };
     let mut view = CameraTimeline {
         camera_id: camera.id,
         recorded: Vec::new(),
         missing: Vec::new(),
         events,
+        motion,
+        motion_ranges,
         ranges: None,
         gaps: None,
     };
@@ -224,9 +243,57 @@ async fn events(
     Ok(events)
 }
 
+/// When something moved within a window, clipped to it.
+async fn motion(
+    api: &Api,
+    caller: &Caller,
+    camera: &CameraId,
+    window: Interval,
+) -> Result<Vec<Interval>, ApiError> {
+    const PAGE: u32 = 5000;
+    let (mut spans, mut after) = (Vec::new(), None);
+    loop {
+        let page = api.store.motion_spans(caller.scope(), camera, window.into(), after, PAGE).await;
+        let page = page.map_err(errors::store)?;
+        spans.extend(page.rows.iter().filter_map(|row| row.span.intersect(&window)));
+        after = page.next;
+        if after.is_none() {
+            return Ok(spans);
+        }
+    }
+}
+
+/// Share of each bucket that spans in order, which do not overlap, cover.
+fn shares(grid: Grid, spans: &[Interval]) -> Vec<f64> {
+    let mut covered = vec![Micros::ZERO; grid.count()];
+    for span in spans {
+        let Some(first) = grid.index(span.start) else { continue };
+        for (index, sum) in covered.iter_mut().enumerate().skip(first) {
+            match grid.bucket(index).intersect(span) {
+                Some(part) => *sum = *sum + part.len(),
+                None => break,
+            }
+        }
+    }
+    let share = |(index, sum): (usize, &Micros)| {
+        sum.as_secs_f64() / grid.bucket(index).len().as_secs_f64().max(f64::MIN_POSITIVE)
+    };
+    covered.iter().enumerate().map(share).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn motion_is_shared_out_to_buckets() {
+        let at = |seconds: i64| WallTime(seconds * 1_000_000);
+        let step = Resolution::Step(Micros::from_secs(10));
+        let grid = Grid::new(Interval::new(at(0), at(35)), step, 1).unwrap();
+        let spans = [Interval::new(at(0), at(1)), Interval::new(at(5), at(25)), Interval::new(at(34), at(35))];
+        assert_eq!(shares(grid, &spans), [0.6, 1.0, 0.5, 0.2]);
+        assert_eq!(shares(grid, &[]), [0.0; 4]);
+    }
 
     fn check(text: &str, expect: Option<Shown>) {
         assert_eq!(Shown::parse(text).ok(), expect, "{text}");

@@ -205,7 +205,7 @@ impl Inventory {
         Ok(rows)
     }
 
-    /// When there were alerts. Nothing in this build sees motion.
+    /// When there was motion, and when there were alerts.
     async fn activity(&self, store: &Store, query: &ActivityQuery) -> Result<Activity, StoreError> {
         let mut activity = Activity { motion: IntervalSet::new(), alert: IntervalSet::new() };
         let Some(camera) = self.camera(query.camera) else { return Ok(activity) };
@@ -214,6 +214,17 @@ impl Inventory {
             let page = store.alerts(&Scope::All, camera, query.window.into(), after, PAGE).await?;
             for alert in page.rows {
                 activity.alert.insert(Interval::new(alert.at, alert.at + Micros(1)));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let mut after = None;
+        loop {
+            let page = store.motion_spans(&Scope::All, camera, query.window.into(), after, PAGE).await?;
+            for motion in page.rows {
+                activity.motion.insert(motion.span);
             }
             after = page.next;
             if after.is_none() {

@@ -110,7 +110,8 @@ impl Retention {
         self.tell(memory, trigger, &limits.policy(), &kept, &report);
         if trigger == Trigger::Due {
             let RetentionConfig { row_age, detection_age, .. } = ground.settings;
-            let keep = upkeep::KeepRows { history: row_age, detections: detection_age };
+            let motion = upkeep::longest_for_motion(&ground.store).await?.max(row_age);
+            let keep = upkeep::KeepRows { history: row_age, detections: detection_age, motion };
             report.rows = upkeep::prune(&ground.store, now, keep).await?;
         }
         Ok(report)

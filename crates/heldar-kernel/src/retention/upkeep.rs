@@ -5,7 +5,7 @@
 
 use heldar_base::{Micros, PublicId, Scope, WallTime};
 use heldar_store::op::{MarkClipsDeleting, Prunable, Prune, RemoveClips, ReturnFreePages};
-use heldar_store::{Clip, Store, StoreError};
+use heldar_store::{CameraQuery, Clip, Store, StoreError};
 
 use crate::clips::ClipFolder;
 
@@ -76,6 +76,22 @@ pub(super) struct KeepRows {
     pub(super) history: Micros,
     /// Detections and their batches.
     pub(super) detections: Micros,
+    /// Stretches with motion: as long as footage is kept for them.
+    pub(super) motion: Micros,
+}
+
+/// The longest time for which footage with motion is kept for any camera.
+pub(super) async fn longest_for_motion(store: &Store) -> Result<Micros, StoreError> {
+    let (mut longest, mut after) = (0, None);
+    loop {
+        let page = store.cameras(&Scope::All, &CameraQuery::default(), after.as_ref(), 500).await?;
+        let hours = page.rows.iter().filter_map(|camera| camera.fields.retention_motion_hours);
+        longest = longest.max(hours.max().unwrap_or(0));
+        after = page.next;
+        if after.is_none() {
+            return Ok(Micros::from_hours(i64::from(longest)));
+        }
+    }
 }
 
 /// Removes rows that are past their time, slice by slice. Answers with how many.
@@ -89,6 +105,7 @@ pub(super) async fn prune(store: &Store, now: WallTime, keep: KeepRows) -> Resul
         (Prunable::Batches { untaken_before, now }, keep.detections),
         (Prunable::DeadLetters, keep.detections + keep.detections),
         (Prunable::Workers, Micros::from_hours(24)),
+        (Prunable::Motion, keep.motion),
         (Prunable::Events, keep_rows),
         (Prunable::Audit, keep_rows),
         (Prunable::Gaps, keep_rows),

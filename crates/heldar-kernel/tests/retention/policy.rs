@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
-use heldar_base::{Capability, Cause, Clock as _, Micros, StreamId, StreamKind, WallTime};
-use heldar_store::op::{AppendEvents, AppendWanted};
+use heldar_base::{Capability, Cause, Clock as _, Interval, Micros, StreamId, StreamKind, WallTime};
+use heldar_store::op::{AppendEvents, AppendWanted, PutMotion};
 use heldar_store::{NewEvent, Severity};
 use heldar_timeline::retention::Reason;
 use serde_json::{Value, json};
@@ -127,6 +127,41 @@ async fn alerts_keep_longer_and_their_gap_closes_later() {
     let rows = gaps(kernel).await;
     assert_eq!(rows.len(), 1, "both sides joined");
     assert_eq!((rows[0].start, rows[0].end), (ids[0].start, ids[60].start));
+    consistent(kernel).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn footage_with_motion_is_kept_longer() {
+    let world = World::start_with(&[ALONE]).await;
+    let kernel = &world.kernel;
+    camera(kernel, "gate", |fields| {
+        fields.retention_hours = 1;
+        fields.retention_motion_hours = Some(3);
+    })
+    .await;
+    let stream = main_of("gate");
+    let ids = plant(kernel, &stream, minutes(120), 61).await;
+    // From the end of one segment into the next.
+    let span = Interval::new(ids[11].start - Micros::from_secs(2), ids[11].start + Micros::from_secs(3));
+    kernel.store.write(PutMotion { camera: id("gate"), span }).await.unwrap();
+    let query = |resolution: u32| {
+        let (from, to) = (ids[0].start, ids[60].start);
+        format!("/api/v1/timeline?cameras=gate&from={from}&to={to}&resolution={resolution}")
+    };
+    let exact = world.get(&query(0)).await.ok();
+    assert_eq!(exact["cameras"][0]["motion_ranges"], json!([{ "start": span.start, "end": span.end }]));
+    let lanes = world.get(&query(60)).await.ok();
+    let motion: Vec<f64> = serde_json::from_value(lanes["cameras"][0]["motion"].clone()).unwrap();
+    assert!((motion.iter().sum::<f64>() - 5.0 / 60.0).abs() < 1e-9, "{motion:?}");
+    let blind = As::With(&[Capability::VideoPlayback]);
+    assert_eq!(world.get_as(blind, &query(60)).await.ok()["cameras"][0].get("motion"), None);
+    let path = "/api/v1/system/retention/preview";
+    let preview = world.send(As::System, Method::POST, path, Some(&json!({}))).await.ok();
+    assert_eq!(preview["kept"]["motion"], json!({ "segments": 2, "bytes": 2 * SIZE }));
+    kernel.retention.sweep().await.unwrap();
+    assert_eq!(left(kernel, &stream).await, [ids[10], ids[11], ids[60]]);
+    change(kernel, "gate", |fields| fields.retention_motion_hours = None).await;
+    assert_eq!(kernel.retention.sweep().await.unwrap().deleted.get(Reason::Age).0, 2);
     consistent(kernel).await;
 }
 
