@@ -2,7 +2,7 @@
 //!
 //! Owns: which checks a change must pass. Never: set-up of the machine; that is `scripts/setup.sh`.
 
-use crate::{say, tidy};
+use crate::{say, suites, tidy};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -74,7 +74,7 @@ pub(crate) fn all() -> Vec<Step> {
     steps.push(Step { name: "licences and sources", work: Work::CargoIfInstalled(DENY_OFFLINE) });
     steps.push(Step { name: "locked packages of the fuzz targets", work: Work::Cargo(FUZZ_LOCK) });
     steps.extend(worker());
-    steps.push(Step { name: "tests", work: Work::Cargo(&["test", "--locked", "--workspace"]) });
+    steps.push(Step { name: "tests", work: Work::Here(suites::run) });
     steps.extend(for_the_browser());
     steps.push(Step { name: "end to end, in a browser", work: Work::Npm(BROWSER, &["test"]) });
     steps
@@ -88,7 +88,8 @@ pub(crate) fn deny() -> Vec<Step> {
     ]
 }
 
-const BINARIES: &[&str] = &["build", "--locked", "-p", "heldar-server", "-p", "heldar-decoder"];
+/// What the tests were built with: that the server and its decoder lie beside one another costs nothing after them.
+const BINARIES: &[&str] = &["test", "--locked", "--workspace", "--no-run", "--quiet"];
 const PLAYER: &str = "web/player";
 /// Folder of the tests in a browser.
 pub(crate) const BROWSER: &str = "e2e";

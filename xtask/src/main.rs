@@ -9,6 +9,7 @@ mod manifest;
 mod repo;
 mod soak;
 mod source;
+mod suites;
 mod tidy;
 
 use std::io::Write;

@@ -49,22 +49,29 @@ pub struct Access {
     pub need: Need,
     /// How the camera scope counts.
     pub scope: ScopeRule,
+    /// Whether a camera id that looks like a path is an error of its own.
+    pub refuses_paths: bool,
 }
 
 impl Access {
+    /// The same rule, and 400 for a camera id with `/`, `\\` or `..`, which can name no camera.
+    pub const fn refusing_paths(self) -> Self {
+        Access { refuses_paths: true, ..self }
+    }
+
     /// Open to everyone.
     pub const fn public() -> Self {
-        Access { need: Need::Public, scope: ScopeRule::None }
+        Access { need: Need::Public, scope: ScopeRule::None, refuses_paths: false }
     }
 
     /// Open to every principal.
     pub const fn any_principal(scope: ScopeRule) -> Self {
-        Access { need: Need::AnyPrincipal, scope }
+        Access { need: Need::AnyPrincipal, scope, refuses_paths: false }
     }
 
     /// Needs a capability; the route has nothing to do with cameras.
     pub const fn unscoped(capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::None }
+        Access { need: Need::Capability(capability), scope: ScopeRule::None, refuses_paths: false }
     }
 
     /// Needs a capability on the camera that the path parameter `{id}` names.
@@ -74,37 +81,37 @@ impl Access {
 
     /// Needs a capability on the camera that the path parameter of this name names.
     pub const fn cam_in(parameter: &'static str, capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Cam(parameter) }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Cam(parameter), refuses_paths: false }
     }
 
     /// Needs a capability on the camera whose live view the path parameter of this name names.
     pub const fn live_in(parameter: &'static str, capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Live(parameter) }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Live(parameter), refuses_paths: false }
     }
 
     /// Needs a capability; the path names a resource.
     pub const fn res(capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Res }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Res, refuses_paths: false }
     }
 
     /// Needs a capability; a list of what is in scope.
     pub const fn filter(capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Filter }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Filter, refuses_paths: false }
     }
 
     /// Needs a capability; the body names cameras.
     pub const fn body(capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Body }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Body, refuses_paths: false }
     }
 
     /// Needs a capability; a stored list of cameras must be in scope.
     pub const fn sub(capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Sub }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Sub, refuses_paths: false }
     }
 
     /// Needs a capability and a principal that is not limited to cameras.
     pub const fn fleet(capability: Capability) -> Self {
-        Access { need: Need::Capability(capability), scope: ScopeRule::Fleet }
+        Access { need: Need::Capability(capability), scope: ScopeRule::Fleet, refuses_paths: false }
     }
 }
 
@@ -180,12 +187,20 @@ pub(crate) fn decide(
             let id = camera.and_then(|text| CameraId::new(text).ok());
             match id {
                 Some(id) => principal.scope.check(&id).map(|()| Some(id)).map_err(ApiError::from),
+                None if principal.scope.is_all() && access.refuses_paths && camera.is_some_and(is_path) => {
+                    Err(ApiError::validation("id", "a camera id holds no `/`, `\\` or `..`"))
+                }
                 None if principal.scope.is_all() => Err(ApiError::not_found("camera")),
                 None => Err(ApiError::out_of_scope()),
             }
         }
         _ => Ok(None),
     }
+}
+
+/// Whether a text could be meant to lead somewhere else.
+fn is_path(text: &str) -> bool {
+    text.contains(['/', '\\']) || text.contains("..")
 }
 
 #[cfg(test)]

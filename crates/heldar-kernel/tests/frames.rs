@@ -128,6 +128,10 @@ fn seq(frame: &Answer) -> u64 {
 async fn frames_are_the_pictures_of_their_times() {
     let profiles = ["plain", "b_frames", "h265_b_frames"];
     let scene = Scene::start(&profiles, &[("HELDAR_AI_DECODE_CORES", "2")]).await;
+    for id in ["..", "..%2Fgate", "a%5Cb"] {
+        let odd = scene.get(&format!("/api/v1/cameras/{id}/frame?profile=sub")).await;
+        assert_eq!(odd.error(), (400, "validation".to_owned()), "{id}");
+    }
     let mut paths = BTreeMap::new();
     for name in profiles {
         let task = scene.task(name, json!({ "task_type": "detection", "fps": 5, "width": 480 })).await;
@@ -158,6 +162,14 @@ async fn frames_are_the_pictures_of_their_times() {
             let age: i64 = next.header("x-frame-age-ms").unwrap().parse().unwrap();
             assert!((0..3000).contains(&age), "{age}");
             last = next;
+        }
+        // The same picture in less than was made of it, and no wider than it was made.
+        for (width, expect) in [(320, "320"), (3000, "480")] {
+            let other = scene.get(&format!("{path}&seq={}&width={width}", seq(&last))).await;
+            let got = (other.header("x-frame-width"), other.header("x-frame-seq"));
+            assert_eq!(got, (Some(expect), last.header("x-frame-seq")), "{}", other.json());
+            assert_eq!(scene.number(&other.bytes), scene.number(&last.bytes));
+            assert_eq!(other.header("etag") == last.header("etag"), expect == "480");
         }
         // The recording agrees about the instant.
         let at = captured(&last) + heldar_base::Micros(6_000);

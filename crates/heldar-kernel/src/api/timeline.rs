@@ -290,7 +290,8 @@ mod tests {
         let at = |seconds: i64| WallTime(seconds * 1_000_000);
         let step = Resolution::Step(Micros::from_secs(10));
         let grid = Grid::new(Interval::new(at(0), at(35)), step, 1).unwrap();
-        let spans = [Interval::new(at(0), at(1)), Interval::new(at(5), at(25)), Interval::new(at(34), at(35))];
+        let spans =
+            [Interval::new(at(0), at(1)), Interval::new(at(5), at(25)), Interval::new(at(34), at(35))];
         assert_eq!(shares(grid, &spans), [0.6, 1.0, 0.5, 0.2]);
         assert_eq!(shares(grid, &[]), [0.0; 4]);
     }

@@ -8,6 +8,7 @@ mod frames;
 mod ingest;
 mod leases;
 pub(crate) mod motion;
+mod narrow;
 mod sampler;
 mod tasks;
 
@@ -25,6 +26,7 @@ pub use frames::{FrameError, FrameReply, Wanted};
 pub use ingest::{IngestError, Ingested, Outcome, Room};
 pub use leases::credential_name;
 pub use leases::{Held, LeaseError, LeaseView, WorkerView};
+pub use narrow::narrower;
 pub(crate) use sampler::run;
 pub use sampler::{SamplerView, TaskDelivery};
 pub use tasks::{TaskChange, TaskError};

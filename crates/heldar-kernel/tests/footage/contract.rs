@@ -589,10 +589,12 @@ async fn several_cameras_in_buckets() {
                 {
                     "camera_id": "gate", "events": [2, 1, 0, 0],
                     // 102 to 120; to 130 and from 140; to 150 and 155 to 170; nothing.
+                    "motion": [0.0, 0.0, 0.0, 0.0],
                     "recorded": [0.6, 0.6666, 0.5, 0.0],
                     "missing": [0.0666, 0.3333, 0.5, 0.0],
                 },
-                {"camera_id": "yard", "events": [0, 0, 0, 1], "recorded": [0.0, 0.0, 0.0, 0.0], "missing": [0.0, 0.0, 0.0, 0.0]},
+                {"camera_id": "yard", "events": [0, 0, 0, 1], "motion": [0.0, 0.0, 0.0, 0.0], "recorded": [0.0, 0.0, 0.0, 0.0],
+                    "missing": [0.0, 0.0, 0.0, 0.0]},
             ],
         })
     );

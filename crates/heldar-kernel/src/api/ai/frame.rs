@@ -19,17 +19,20 @@ use utoipa::{IntoParams, ToSchema};
 use super::TAG;
 use crate::api::Api;
 use crate::api::requester::Requester;
-use crate::perception::{FrameError, FrameReply, Wanted, credential_name};
+use crate::perception::{FrameError, FrameReply, Wanted, credential_name, narrower};
 use crate::reads::Read;
 
 /// Longest wait for a frame.
 const LONGEST_WAIT: i64 = 30_000;
+/// Bounds of a width that is asked for.
+const NARROWEST: i64 = 16;
+const WIDEST: i64 = 3840;
 
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table.add(
         Method::GET,
         "/api/v1/cameras/{id}/frame",
-        Access::cam(Capability::AiFrames),
+        Access::cam(Capability::AiFrames).refusing_paths(),
         frame,
         Doc::new("getFrame", TAG, "The newest sampled frame of a camera, for a worker")
             .details(
@@ -78,6 +81,10 @@ struct FrameQuery {
     /// Exactly this frame.
     #[serde(default)]
     seq: Option<u64>,
+    /// Width of the JPEG in pixels, 16 to 3840; never scaled up.
+    #[serde(default)]
+    #[param(minimum = 16, maximum = 3840)]
+    width: Option<i64>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
@@ -116,7 +123,14 @@ async fn frame(
         wait: Duration::from_millis(wait),
     };
     let credential = credential_name(caller.principal());
-    let reply = kernel.pull(credential, &id, wanted).await.map_err(none)?;
+    let mut reply = kernel.pull(credential, &id, wanted).await.map_err(none)?;
+    if let (FrameReply::Frame(selected, _), Some(width)) = (&mut reply, query.width) {
+        let width = u32::try_from(width.clamp(NARROWEST, WIDEST)).unwrap_or(u32::MAX);
+        let quality = kernel.settings.perception.jpeg_quality;
+        let narrower = narrower(&selected.frame, &selected.rendition, width, quality).await;
+        selected.rendition =
+            narrower.map_err(|error| ApiError::internal("a frame is no JPEG").with_cause(error))?;
+    }
     match reply {
         FrameReply::NothingNewer(newest) => {
             let mut out = HeaderMap::new();
