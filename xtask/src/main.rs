@@ -1,4 +1,4 @@
-//! Chores of the repository: `cargo run -q -p xtask -- tidy|check|ci|soak|deny`.
+//! Chores of the repository: `cargo run -q -p xtask -- tidy|check|tests|ci|soak|deny`.
 //!
 //! Owns: the house rules that a compiler does not know ([`tidy`]), the order of the steps of CI ([`ci`]) and the long runs
 //! ([`soak`]). Never: a dependency beyond std, the network, a change to a file of the repository.
@@ -19,7 +19,8 @@ const HELP: &str = "cargo run -q -p xtask -- COMMAND
 
   tidy    list every place that breaks a house rule (CONTRIBUTING.md)
   check   tidy, format, clippy
-  ci      that, licences, and all tests: what `make test` runs after set-up
+  tests   every Rust test, two binaries at a time
+  ci      the checks, licences, and all tests: what `make test` runs after set-up
   soak    the tests that know full counts, with these; a table of results
   deny    licences, sources and known advisories of all dependencies (needs cargo-deny)
 ";
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     match command.as_str() {
         "tidy" => exit(tidy::command()),
         "check" => exit(ci::run(&ci::quick())),
+        "tests" => exit(suites::run()),
         "ci" => exit(ci::run(&ci::all())),
         "soak" => exit(soak::run()),
         "deny" => exit(ci::run(&ci::deny())),
