@@ -170,6 +170,7 @@ impl Health {
         if store == Verdict::Ok {
             self.fresh_totals(kernel).await;
             kernel.measure_consumers().await;
+            kernel.measure_perception().await;
         }
     }
 

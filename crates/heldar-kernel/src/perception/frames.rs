@@ -65,12 +65,39 @@ pub enum FrameError {
     Evicted,
 }
 
+impl FrameError {
+    /// Its name as a label and as a reason.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FrameError::NoTask => "no_task",
+            FrameError::Starting => "starting",
+            FrameError::Shed => "shed",
+            FrameError::NoSource => "no_source",
+            FrameError::Stale(_) => "stale",
+            FrameError::Evicted => "evicted",
+        }
+    }
+}
+
 impl Kernel {
     /// The frame that a pull asks for; waits as long as it says, and for the first frame of a unit that just began.
     ///
     /// # Errors
     /// [`FrameError`].
     pub async fn pull(
+        &self,
+        credential: &str,
+        camera: &CameraId,
+        wanted: Wanted,
+    ) -> Result<FrameReply, FrameError> {
+        let task_type = wanted.task.and_then(|id| self.perception.task(id));
+        let task_type = task_type.as_ref().map(|known| known.task.spec.task_type.as_str());
+        let reply = self.answer_pull(credential, camera, wanted).await;
+        self.perception.meters.pulled(camera.as_str(), task_type, reply.as_ref());
+        reply
+    }
+
+    async fn answer_pull(
         &self,
         credential: &str,
         camera: &CameraId,

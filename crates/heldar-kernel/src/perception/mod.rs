@@ -8,6 +8,7 @@ mod frames;
 mod ingest;
 mod leases;
 pub(crate) mod motion;
+mod meters;
 mod narrow;
 mod sampler;
 mod tasks;
@@ -62,6 +63,7 @@ pub struct Perception {
     fanout: fanout::Fanout,
     motion: motion::Motion,
     sampler: sampler::Sampler,
+    meters: meters::Meters,
 }
 
 impl Perception {
@@ -75,6 +77,7 @@ impl Perception {
         sealer: &Sealer,
         now: WallTime,
         consumers: Vec<Arc<dyn DetectionConsumer>>,
+        metrics: &heldar_http::metrics::Registry,
     ) -> Result<Self, SecretError> {
         let tasks = tasks::load(store).await?;
         let book = leases::load(store, &tasks).await?;
@@ -89,6 +92,7 @@ impl Perception {
             fanout: fanout::Fanout::new(consumers),
             motion: motion::Motion::new(settings),
             sampler: sampler::Sampler::new(settings),
+            meters: meters::Meters::new(metrics),
         })
     }
 

@@ -10,11 +10,10 @@
 mod accept;
 mod activity;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heldar_base::{CameraId, Clock as _, MonoTime, Principal, PublicId, Scope, SiteId, WallTime};
 use heldar_config::{Settings, Tier};
-use heldar_http::metrics::{Counter, DURATION_BUCKETS, Family, Histogram, Registry};
 use heldar_ingest::SystemClock;
 use heldar_perception::batch::{
     self, BatchBody, EmptyBatch, EmptyRows, EventSeverity, Lateness, TaskKey, frame_key,
@@ -152,30 +151,6 @@ pub struct Room {
     _permit: OwnedSemaphorePermit,
 }
 
-struct Meters {
-    batches: Arc<Family<Counter, 1>>,
-    detections: Arc<Counter>,
-    latency: Arc<Histogram>,
-}
-
-impl Meters {
-    fn new(registry: &Registry) -> Self {
-        Meters {
-            batches: registry.counters(
-                "heldar_ingest_batches_total",
-                "Batches of results by what became of them.",
-                ["result"],
-            ),
-            detections: registry.counter("heldar_ingest_detections_total", "Detections stored."),
-            latency: registry.histogram(
-                "heldar_ingest_latency_seconds",
-                "Time from the request with a batch to its commit.",
-                DURATION_BUCKETS,
-            ),
-        }
-    }
-}
-
 /// What is remembered of results.
 pub(super) struct Intake {
     room: Arc<Semaphore>,
@@ -184,7 +159,6 @@ pub(super) struct Intake {
     activity: Mutex<Activity>,
     unleased: Mutex<Notices>,
     forged: Mutex<Notices>,
-    meters: OnceLock<Meters>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -210,7 +184,6 @@ impl Intake {
             activity: Mutex::default(),
             unleased: Mutex::default(),
             forged: Mutex::default(),
-            meters: OnceLock::new(),
         })
     }
 
@@ -252,16 +225,16 @@ impl Kernel {
         room: Room,
     ) -> Result<Ingested, IngestError> {
         let begun = self.clock.mono();
+        let meters = &self.perception.meters;
+        let said = body.task_type.clone();
         let result = self.take_in(caller, body, room).await;
-        let meters = self.perception.intake.meters.get_or_init(|| Meters::new(&self.metrics));
-        let label = match &result {
+        let result_label = match &result {
             Ok(taken) => taken.outcome.as_str(),
             Err(error) if error.is_refusal() => "refused",
             Err(_) => "failed",
         };
-        meters.batches.with([label]).inc();
-        if let Ok(Ingested { outcome: Outcome::Stored { detections, .. }, .. }) = &result {
-            meters.detections.add(*detections as f64);
+        meters.ingested(self.type_label(&said), result_label);
+        if let Ok(Ingested { outcome: Outcome::Stored { .. }, .. }) = &result {
             meters.latency.observe((self.clock.mono() - begun).as_secs_f64());
         }
         result
@@ -316,10 +289,17 @@ impl Kernel {
         let (is_empty, detections) = (accepted.batch.is_empty(), accepted.batch.detections.len());
         let batch = new_batch(&mut accepted, late, now);
         let event_id = batch.event.as_ref().map(|event| event.id.clone());
-        let outcome = match self.store.write(StoreBatch { batch }).await? {
+        let (task_type, captured_at) = (batch.task_type.clone(), batch.captured_at);
+        let meters = &self.perception.meters;
+        meters.queue.add(1.0);
+        let written = self.store.write(StoreBatch { batch }).await;
+        meters.queue.add(-1.0);
+        let outcome = match written? {
             BatchStored::Stored { seq, .. } => Outcome::Stored { detections, seq, event_id },
             BatchStored::Duplicate { seq, event_id, .. } => Outcome::Duplicate { seq, event_id },
         };
+        let label = self.type_label(&task_type);
+        meters.stored(label, &outcome, self.clock.wall() - captured_at);
         let intake = &self.perception.intake;
         if let Outcome::Stored { .. } = outcome {
             self.perception.fanout.committed();

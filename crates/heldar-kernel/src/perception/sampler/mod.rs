@@ -166,11 +166,11 @@ impl Sampler {
         self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plan(&self) -> Arc<Plan> {
+    pub(super) fn plan(&self) -> Arc<Plan> {
         self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn looks(&self) -> Arc<Plan> {
+    pub(super) fn looks(&self) -> Arc<Plan> {
         self.looks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
