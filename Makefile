@@ -36,9 +36,9 @@ fuzz: ## a minute of invented bytes for each parser that a viewer can reach
 	@scripts/setup.sh test
 	scripts/fuzz.sh 60
 
-bench: ## measure recording, live view, memory, export and index on this machine; takes somewhat more than an hour, with nothing beside it
+bench: ## measure recording, live view, memory, export, index, frames and detections on this machine; takes an hour and a half, with nothing beside it
 	@scripts/setup.sh test
-	cargo build --release --locked -p heldar-server
+	cargo build --release --locked -p heldar-server -p heldar-decoder -p people-counter
 	$(BUILT)/heldar bench idle
 	$(BUILT)/heldar bench record --cameras 32 --clip A
 	$(BUILT)/heldar bench record --cameras 16 --clip B
@@ -50,6 +50,11 @@ bench: ## measure recording, live view, memory, export and index on this machine
 	$(BUILT)/heldar bench export
 	$(BUILT)/heldar bench index --segments 3000000
 	$(BUILT)/heldar bench index --segments 1000000
+	$(BUILT)/heldar bench ingest
+	$(BUILT)/people-counter bench ingest
+	$(BUILT)/heldar bench detections
+	$(BUILT)/heldar bench frames --runs 3
+	$(BUILT)/heldar bench scrub
 
 endure: ## the long measurements: 256 cameras for ten minutes, memory over half an hour, an hour with viewers and exports
 	@scripts/setup.sh test

@@ -152,6 +152,96 @@ fn a_small_index() {
     assert_eq!(report["answers"].as_array().unwrap().len(), 4);
 }
 
+#[test]
+fn ingest_of_both_kinds_of_batch() {
+    let report = report(&["ingest", "--seconds", "1", "--connections", "2"]);
+    let kinds = report["kinds"].as_array().unwrap();
+    assert_eq!([&kinds[0]["detections"], &kinds[1]["detections"]], [1, 100], "{report:#}");
+    for kind in kinds {
+        assert_eq!((&kind["errors"], &kind["consumers"]), (&0.into(), &Value::Array(Vec::new())), "{kind:#}");
+        positive(kind, &["/requests_per_s", "/p99_ms", "/server_cores", "/load_cores", "/rss_mib"]);
+        positive(kind, &["/wal_max_mib", "/bytes_per_batch", "/bytes_per_detection"]);
+    }
+    assert_eq!(report["engine"], "sqlite");
+}
+
+#[test]
+fn ingest_into_postgresql_that_is_empty() {
+    let cluster = heldar_testkit::PostgresCluster::start().unwrap();
+    let database = cluster.create_database().unwrap();
+    let arguments = ["ingest", "--seconds", "1", "--connections", "2", "--database", &database];
+    let report = report(&arguments);
+    assert_eq!((&report["engine"], &report["kinds"][1]["detections"]), (&"postgres".into(), &100.into()));
+    positive(&report, &["/kinds/0/requests", "/kinds/0/bytes_per_batch", "/kinds/1/requests"]);
+    assert_eq!(report["kinds"][0]["wal_mib"], Value::Null);
+
+    let folder = tempfile::tempdir().unwrap();
+    let again = bench(folder.path(), &arguments).output().unwrap();
+    assert!(!again.status.success());
+    let complaint = String::from_utf8_lossy(&again.stderr);
+    assert!(complaint.contains("there are cameras in it"), "{complaint}");
+}
+
+#[test]
+fn detections_of_a_small_store() {
+    let counts = ["--segments", "1000", "--detections", "4000", "--cameras", "2", "--requests", "10"];
+    let report = report(&[&["detections"][..], &counts[..]].concat());
+    assert_eq!(report["detections"], 4000);
+    let answers = report["answers"].as_array().unwrap();
+    for answer in answers {
+        positive(answer, &["/p50_ms", "/p95_ms", "/rows", "/bytes"]);
+    }
+    let rows: Vec<u64> = answers.iter().map(|answer| answer["rows"].as_u64().unwrap()).collect();
+    assert_eq!((rows[0], rows[1], rows[3], rows[4]), (100, 100, 100, 100), "{report:#}");
+    assert!((1..100).contains(&rows[2]) && rows[2] < rows[5], "{report:#}");
+}
+
+#[test]
+fn frames_beside_ffmpeg() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let clip = clip.to_str().unwrap();
+    let decoder = heldar_testkit::decoder_program();
+    let counts = ["--cameras", "1", "--seconds", "3", "--settle", "0", "--sync-fps", "0.5", "--width", "160"];
+    let report = report(&[&["frames", "--clip", clip, "--decoder", decoder][..], &counts[..]].concat());
+    let runs = report["runs"].as_array().unwrap();
+    let of: Vec<_> = runs.iter().map(|run| [run["of"].clone(), run["decode"].clone()]).collect();
+    let expect = [["heldar", "all"], ["ffmpeg", "all"], ["heldar", "sync_only"], ["ffmpeg", "sync_only"]];
+    assert_eq!(of, expect.map(|pair| pair.map(Value::from)), "{report:#}");
+    for run in runs {
+        positive(run, &["/frames", "/kib_per_frame", "/cpu_s", "/pss_mib"]);
+        // A server with a decoder process, or one ffmpeg.
+        assert_eq!(run["processes"], if run["of"] == "heldar" { 2 } else { 1 }, "{run:#}");
+    }
+    positive(&report, &["/runs/0/age/p50_ms", "/runs/2/age/p99_ms", "/ratios/0/cpu", "/ratios/1/pss"]);
+    assert_eq!(report["runs"][1]["age"], Value::Null);
+}
+
+#[test]
+fn scrubbing_along_a_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let decoder = heldar_testkit::decoder_program();
+    let footage = ["--clip", clip.to_str().unwrap(), "--decoder", decoder, "--minutes", "1"];
+    let report = report(&[&["scrub", "--pictures", "2"][..], &footage[..]].concat());
+    let answers = report["answers"].as_array().unwrap();
+    let answered: Vec<_> = answers.iter().map(|kind| kind["answered"].as_u64().unwrap()).collect();
+    assert_eq!(answered, [15, 15, 15, 15, 2, 2], "{report:#}");
+    for kind in answers {
+        positive(kind, &["/per_s", "/p50_ms", "/p95_ms", "/max_ms"]);
+        assert_eq!(kind["errors"], 0);
+    }
+}
+
+#[test]
+fn a_decoder_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(folder.path(), &["scrub", "--decoder", "/nowhere/heldar-decoder"]).output().unwrap();
+    assert!(!output.status.success());
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("/nowhere/heldar-decoder is not there"), "{complaint}");
+}
+
 /// Whether a process other than this one was told of a path.
 fn somebody_uses(path: &str) -> bool {
     let mut processes = std::fs::read_dir("/proc").expect("proc(5)").flatten();

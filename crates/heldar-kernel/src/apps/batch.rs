@@ -51,13 +51,41 @@ pub struct Seen {
     /// Names the same thing in other pictures.
     pub track_id: Option<String>,
     /// Where it comes from, as `source` and `_prov`, and what the worker said beside.
-    pub attributes: Value,
+    pub attributes: Attributes,
     /// When; mostly the time of the batch.
     pub timestamp: WallTime,
 }
 
+/// The attributes of a detection: a JSON object, read when it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes(Box<str>);
+
+impl Attributes {
+    /// As JSON.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// All of them.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<Value> {
+        match self.value() {
+            Value::Object(mut members) => members.remove(name),
+            _ => None,
+        }
+    }
+}
+
 /// What the worker said, under what the server knows of where it comes from (perception.md 8.6).
-pub(crate) fn attributes(producer: Option<&Producer>, task: Option<PublicId>, extra: Option<&str>) -> Value {
+pub(crate) fn attributes(
+    producer: Option<&Producer>,
+    task: Option<PublicId>,
+    extra: Option<&str>,
+) -> Attributes {
     let text = match producer {
         Some(Producer::Worker { credential, worker }) => {
             let task = task.map(|task| TaskId::new(task.bits()));
@@ -66,7 +94,7 @@ pub(crate) fn attributes(producer: Option<&Producer>, task: Option<PublicId>, ex
         Some(Producer::Kernel(producer)) => Provenance::Kernel { producer }.attributes(extra),
         None => extra.unwrap_or("{}").to_owned(),
     };
-    serde_json::from_str(&text).unwrap_or_default()
+    Attributes(text.into_boxed_str())
 }
 
 impl DetectionBatch {
@@ -103,25 +131,10 @@ impl DetectionBatch {
 
     /// Roughly the memory that it takes.
     pub(crate) fn weight(&self) -> usize {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let detections = self.detections.iter().map(|seen| {
-            size_of::<Seen>() + text(&seen.label) + text(&seen.track_id) + value_weight(&seen.attributes)
+            size_of::<Seen>() + text(&seen.label) + text(&seen.track_id) + seen.attributes.0.len()
         });
-        size_of::<Self>() + self.task_type.len() + text(&self.frame_id) + detections.sum::<usize>()
-    }
-}
-
-/// Roughly the memory that a value takes beside its own size.
-fn value_weight(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(|item| size_of::<Value>() + value_weight(item)).sum(),
-        // A node of the map has room for eleven members.
-        Value::Object(members) => {
-            let member = size_of::<Value>() + size_of::<String>();
-            members.iter().map(|(name, item)| member + name.len() + value_weight(item)).sum::<usize>()
-                + member * 6
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        size_of::<Self>() + self.task_type.capacity() + text(&self.frame_id) + detections.sum::<usize>()
     }
 }

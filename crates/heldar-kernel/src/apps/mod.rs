@@ -10,7 +10,7 @@ mod tx;
 mod verticals;
 
 pub(crate) use batch::attributes;
-pub use batch::{DetectionBatch, Seen};
+pub use batch::{Attributes, DetectionBatch, Seen};
 pub(crate) use tx::Collected;
 pub use tx::{AppEvent, Tx};
 pub use verticals::{AppContext, Schema, Verticals};

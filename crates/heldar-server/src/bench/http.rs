@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Answer {
     /// Status code.
     pub(super) status: u16,
+    /// Lines of its head behind the first.
+    fields: Vec<String>,
     /// Body.
     pub(super) body: Vec<u8>,
     /// From sending the request to the last byte of the answer.
@@ -29,6 +31,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// A field of its head.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        field(&self.fields, name)
+    }
+
     /// The body as JSON; null if it is none.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -56,11 +63,12 @@ enum Framing {
 }
 
 /// The head of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
     framing: Framing,
     close: bool,
+    fields: Vec<String>,
 }
 
 /// A request; `fields` are further lines of its head.
@@ -267,7 +275,7 @@ impl Client {
         if !head.close && head.framing != Framing::UntilClose {
             self.connection = Some(connection);
         }
-        Ok(Answer { status: head.status, body, took })
+        Ok(Answer { status: head.status, fields: head.fields, body, took })
     }
 
     async fn head_of(
@@ -322,7 +330,7 @@ async fn read_head(connection: &mut BufReader<TcpStream>) -> std::io::Result<Hea
     loop {
         let line = read_line(connection).await?;
         if line.is_empty() {
-            return parse_head(&lines).ok_or_else(|| malformed("the answer is not HTTP"));
+            return parse_head(lines).ok_or_else(|| malformed("the answer is not HTTP"));
         }
         length += line.len();
         if length > MAX_HEAD {
@@ -332,13 +340,16 @@ async fn read_head(connection: &mut BufReader<TcpStream>) -> std::io::Result<Hea
     }
 }
 
-fn parse_head(lines: &[String]) -> Option<Head> {
-    let (first, fields) = lines.split_first()?;
-    let status: u16 = first.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let field = |name: &str| {
-        let mut found = fields.iter().filter_map(|line| line.split_once(':'));
-        found.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    };
+/// The value of the first field of a name.
+fn field<'a>(fields: &'a [String], name: &str) -> Option<&'a str> {
+    let mut found = fields.iter().filter_map(|line| line.split_once(':'));
+    found.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+fn parse_head(mut lines: Vec<String>) -> Option<Head> {
+    let status: u16 = lines.first()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let fields = lines.split_off(1);
+    let field = |name: &str| field(&fields, name);
     let chunked = field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
     let framing = match field("content-length") {
         _ if chunked => Framing::Chunked,
@@ -347,7 +358,7 @@ fn parse_head(lines: &[String]) -> Option<Head> {
         None => Framing::UntilClose,
     };
     let close = field("connection").is_some_and(|word| word.eq_ignore_ascii_case("close"));
-    Some(Head { status, framing, close })
+    Some(Head { status, framing, close, fields })
 }
 
 async fn read_body(connection: &mut BufReader<TcpStream>, framing: Framing) -> std::io::Result<Vec<u8>> {
@@ -425,6 +436,17 @@ mod tests {
         for (read, (status, body)) in read.into_iter().zip(expect) {
             assert_eq!(read, Ok((status, body.to_owned())));
         }
+    }
+
+    #[test]
+    fn fields_by_name_whatever_the_case() {
+        let lines = ["HTTP/1.1 204 No Content", "x-frame-seq: 7", "X-Other:a:b"].map(str::to_owned).to_vec();
+        let head = parse_head(lines).unwrap();
+        let field = |name| field(&head.fields, name);
+        assert_eq!(
+            (field("X-Frame-Seq"), field("x-other"), field("x-frame")),
+            (Some("7"), Some("a:b"), None)
+        );
     }
 
     #[tokio::test]

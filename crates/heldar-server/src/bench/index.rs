@@ -17,7 +17,7 @@ use serde_json::json;
 use super::folder::{TempFolder, bytes_below};
 use super::footage::open_store;
 use super::server::{Server, camera_id};
-use super::stats::{median, quantile, table};
+use super::stats::{Spread, median, quantile, table};
 use super::usage::MachineInfo;
 use super::{Verdict, now, print_json, with_cause};
 use crate::{complain, say};
@@ -34,7 +34,7 @@ const INIT: u64 = 780;
 const STARTS: usize = 5;
 
 /// Footage that is in the index alone is not to be tidied away.
-const SETTINGS: &[(&str, &str)] =
+pub(super) const SETTINGS: &[(&str, &str)] =
     &[("HELDAR_MIN_FREE_DISK_GB", "0"), ("HELDAR_MAX_RECORDINGS_GB", "1000000")];
 
 #[derive(clap::Args)]
@@ -89,7 +89,7 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     }
     server.stop().await?;
 
-    let world = World::new(&options);
+    let world = World::new(options.cameras, options.segments);
     let begun = Instant::now();
     let store = open_store(&data).await?;
     let filled = world.fill(&store).await;
@@ -129,30 +129,20 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     Ok(Verdict::Valid)
 }
 
-/// Numbers without order, the same in every run.
-struct Spread(u64);
-
-impl Spread {
-    /// A number below `bound`, which is not 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        // Constants of Knuth's MMIX; the upper bits are the good ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 /// What is in the index: every camera has a segment for every minute up to now.
-struct World {
-    cameras: Vec<CameraId>,
+pub(super) struct World {
+    /// Every camera.
+    pub(super) cameras: Vec<CameraId>,
     minutes: i64,
     begin: WallTime,
 }
 
 impl World {
-    fn new(options: &Options) -> World {
-        let names = (0..options.cameras as usize).map(camera_id);
+    /// So many cameras with so many segments together.
+    pub(super) fn new(cameras: u32, segments: i64) -> World {
+        let minutes = (segments / i64::from(cameras)).max(1);
+        let names = (0..cameras as usize).map(camera_id);
         let cameras: Vec<CameraId> = names.filter_map(|id| CameraId::new(&id).ok()).collect();
-        let minutes = (options.segments / i64::from(options.cameras)).max(1);
         World { cameras, minutes, begin: now() - Micros((minutes + 1) * MINUTE) }
     }
 
@@ -162,7 +152,11 @@ impl World {
         self.begin + Micros(minute * MINUTE + stagger)
     }
 
-    async fn fill(&self, store: &Store) -> Result<(), String> {
+    /// Puts the segments into a store that knows the cameras.
+    ///
+    /// # Errors
+    /// The store refuses one.
+    pub(super) async fn fill(&self, store: &Store) -> Result<(), String> {
         let params = CodecParams {
             codec: "h264".into(),
             codec_string: "avc1.64001f".into(),
@@ -196,7 +190,10 @@ impl World {
     }
 
     /// A start compares the files of each camera's newest day with the index, so these are there, though empty.
-    fn make_newest_files(&self, recordings: &Path) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// One cannot be made.
+    pub(super) fn make_newest_files(&self, recordings: &Path) -> Result<(), String> {
         for (number, camera) in self.cameras.iter().enumerate() {
             let stream = StreamId::new(camera.clone(), StreamKind::Main);
             let day = SegmentName::day(self.start(number, self.minutes - 1));

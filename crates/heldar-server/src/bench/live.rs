@@ -184,13 +184,13 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
 
     let mut audience = Audience::gather(&options, server.address()).await;
     tokio::time::sleep(SETTLE).await;
-    let (machine, own) = (Machine::now()?, own_usage()?);
+    let (machine, own) = (Machine::now()?, Usage::own()?);
     let before = server.usage()?;
     audience.count();
     tokio::time::sleep(length).await;
     let after = server.usage()?;
     let machine_busy = Machine::now()?.busy_since(machine);
-    let sinks_cpu_s = own_usage()?.cpu_since(&own);
+    let sinks_cpu_s = Usage::own()?.cpu_since(&own);
     let (groups, errors) = audience.told(length);
     let watched = Cost::between(&before, &after);
     let loss = Loss::of(&mut server, count, from, now()).await?;
@@ -216,10 +216,6 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
         say(&report.text());
     }
     Ok(report.verdict())
-}
-
-fn own_usage() -> Result<Usage, String> {
-    Usage::of(std::process::id())
 }
 
 /// Everyone who watches.

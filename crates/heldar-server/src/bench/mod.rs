@@ -6,18 +6,22 @@
 mod access;
 mod cameras;
 mod clips;
+mod detections;
 mod endure;
 mod export;
 mod folder;
 mod footage;
+mod frames;
 mod http;
 mod idle;
 mod index;
+mod ingest;
 mod live;
 mod loss;
 mod process;
 mod record;
 mod restart;
+mod scrub;
 mod server;
 mod stats;
 mod usage;
@@ -58,6 +62,14 @@ enum What {
     Export(export::Options),
     /// Start and answers over a large index
     Index(index::Options),
+    /// Detections posted as fast as they are taken: rate, latency, memory, bytes of database
+    Ingest(ingest::Options),
+    /// Answers about the newest detections over a large store
+    Detections(detections::Options),
+    /// CPU and memory of sampling frames and their age at the worker, against one ffmpeg per camera
+    Frames(frames::Options),
+    /// Thumbnails as a dragging mouse asks for them, and pictures of instants
+    Scrub(scrub::Options),
 }
 
 /// What a measurement found out about the targets it knows.
@@ -125,6 +137,10 @@ async fn measure(what: What) -> Result<Verdict, String> {
         What::Access(options) => Box::pin(access::run(options)).await,
         What::Export(options) => Box::pin(export::run(options)).await,
         What::Index(options) => Box::pin(index::run(options)).await,
+        What::Ingest(options) => Box::pin(ingest::run(options)).await,
+        What::Detections(options) => Box::pin(detections::run(options)).await,
+        What::Frames(options) => Box::pin(frames::run(options)).await,
+        What::Scrub(options) => Box::pin(scrub::run(options)).await,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use heldar_config::DecoderSettings;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -62,6 +63,8 @@ impl Server {
             // Any port, and none: the operator's own server may have the usual ones.
             .env("HELDAR_WEBRTC_UDP_PORT", "0")
             .env("HELDAR_RTSP_PORT", "0")
+            // Figures are of what is measured and nothing beside it.
+            .env("HELDAR_MOTION_ENABLED", "false")
             .envs(settings.iter().copied());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let begun = Instant::now();
@@ -109,6 +112,23 @@ impl Server {
     /// It has ended.
     pub(super) fn usage(&mut self) -> Result<Usage, String> {
         self.process.usage()
+    }
+
+    /// What it and its decoder processes use now.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) fn family_usage(&mut self) -> Result<Usage, String> {
+        self.process.check()?;
+        Usage::of_family(self.process.id())
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// It has ended: why, as far as its log tells.
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        self.process.check()
     }
 
     /// Adds a camera for each address, to be recorded at once.
@@ -175,6 +195,25 @@ impl Server {
         // A server may answer a moment before it listens to signals; the signal then ends it as it is.
         let by_signal = status.signal() == Some(Signal::TERM.as_raw());
         if status.success() || by_signal { Ok(()) } else { Err(format!("heldar serve: {status}")) }
+    }
+}
+
+/// The program of decoder processes: the one that is given, or the one beside this program.
+///
+/// # Errors
+/// It is not there.
+pub(super) fn decoder(given: Option<&Path>) -> Result<String, String> {
+    let path = match given {
+        Some(path) => std::path::absolute(path),
+        None => std::env::current_exe().map(|own| own.with_file_name(DecoderSettings::PROGRAM)),
+    };
+    let path = path.map_err(|error| format!("where the decoder program is: {error}"))?;
+    match path.to_str() {
+        Some(text) if path.is_file() => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{} is not there: build it (`cargo build --release -p heldar-decoder`) or name it with --decoder",
+            path.display()
+        )),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Medians, percentiles, and tables of figures.
+//! Medians, percentiles, and tables of figures; numbers without order.
 
 /// The value below which `share` (0..=1) of the values lie, by nearest rank; 0 without values.
 pub(super) fn quantile(values: &[f64], share: f64) -> f64 {
@@ -44,6 +44,49 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Lines of a table in Markdown, columns aligned: as documents hold it. The first row names the columns.
+pub(super) fn markdown(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        for (column, width) in widths.iter().enumerate() {
+            let cell = row.get(column).map_or("", String::as_str);
+            text.push_str(&format!("| {cell:<width$} "));
+        }
+        text.push_str("|\n");
+        if number == 0 {
+            widths.iter().for_each(|width| text.push_str(&format!("|{}", "-".repeat(width + 2))));
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+/// Numbers without order, the same in every run.
+pub(super) struct Spread(pub(super) u64);
+
+impl Spread {
+    /// A number below `bound`, which is not 0.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        // Constants of Knuth's MMIX; the upper bits are the good ones.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    /// The same values in another order.
+    pub(super) fn shuffle<T>(&mut self, values: &mut [T]) {
+        for last in (1..values.len()).rev() {
+            // Below `last + 1`, which is a place in memory.
+            values.swap(last, self.below(last as u64 + 1) as usize);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +109,22 @@ mod tests {
     fn tables_are_aligned() {
         let rows = [vec!["run".to_owned(), "MiB".to_owned()], vec!["a".to_owned(), "7".to_owned()]];
         assert_eq!(table(&rows), "  run  MiB\n  a      7\n");
+    }
+
+    #[test]
+    fn markdown_has_a_rule_below_its_first_row() {
+        let rows = [vec!["run".to_owned(), "MiB".to_owned()], vec!["first".to_owned()]];
+        assert_eq!(markdown(&rows), "| run   | MiB |\n|-------|-----|\n| first |     |\n");
+    }
+
+    #[test]
+    fn shuffled_values_are_all_there() {
+        let (mut values, mut again) = (Vec::from_iter(0..100), Vec::from_iter(0..100));
+        Spread(7).shuffle(&mut values);
+        Spread(7).shuffle(&mut again);
+        assert_eq!(values, again, "the same in every run");
+        assert_ne!(values, Vec::from_iter(0..100));
+        values.sort_unstable();
+        assert_eq!(values, Vec::from_iter(0..100));
     }
 }

@@ -61,6 +61,42 @@ impl Usage {
         Ok(usage)
     }
 
+    /// The same of this process.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub(super) fn own() -> Result<Usage, String> {
+        Self::of(std::process::id())
+    }
+
+    /// The same of a process and all that descend from it. One of these that ends meanwhile is left out.
+    ///
+    /// # Errors
+    /// The process itself has ended.
+    pub(super) fn of_family(pid: u32) -> Result<Usage, String> {
+        let parents = parents()?;
+        let mut family = vec![pid];
+        let mut at = 0;
+        while let Some(parent) = family.get(at).copied() {
+            let children = parents.iter().filter(|(child, of)| *of == parent && !family.contains(child));
+            let children: Vec<u32> = children.map(|(child, _)| *child).collect();
+            family.extend(children);
+            at += 1;
+        }
+        let descendants = family.iter().skip(1).filter_map(|child| Usage::of(*child).ok());
+        Ok(descendants.fold(Usage::of(pid)?, Usage::and))
+    }
+
+    /// How many processes these are.
+    pub(super) fn processes(&self) -> u32 {
+        self.processes
+    }
+
+    /// Resident memory in MiB, and with shared pages divided among their users.
+    pub(super) fn memory_mib(&self) -> (f64, f64) {
+        (self.rss_kib as f64 / 1024.0, self.pss_kib as f64 / 1024.0)
+    }
+
     /// A thread that ends meanwhile is left out.
     fn add_threads(&mut self, pid: u32) {
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return };
@@ -181,6 +217,19 @@ impl MachineInfo {
     }
 }
 
+/// Every process with its parent. One that ends meanwhile is left out.
+fn parents() -> Result<Vec<(u32, u32)>, String> {
+    let all = std::fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
+    let pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let parent = |pid: u32| Some((pid, parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?));
+    Ok(all.flatten().filter_map(pid).filter_map(parent).collect())
+}
+
+/// The parent of a process: field 4 of `stat`, counted behind the name, which may hold anything.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// User and system time in seconds: fields 14 and 15 of `stat`, counted behind the name, which may hold anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
@@ -211,6 +260,17 @@ mod tests {
         check("7 (a) b (c)) S 1 7 7 0 -1 4 5 0 0 0 123 77 0 0 20 0 1 0", Some(2.0));
         check("7 (a) S 1", None);
         check("", None);
+        assert_eq!((parent("7 (a) b (c)) S 12 7"), parent("7 (a) S")), (Some(12), None));
+    }
+
+    #[test]
+    fn a_family_is_a_process_and_its_children() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let family = Usage::of_family(std::process::id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Other tests of this process may have children of their own.
+        assert!(family.processes() >= 2, "{family:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The newest batches in memory, read from the store once for all consumers.
 //!
-//! Owns: the ring, within [`BYTES`], and the wake-up after commits. Invariant: every stored batch above the ring's floor
+//! Owns: the ring, within a bound of bytes, and the wake-up after commits. Invariant: every stored batch above the ring's floor
 //! and up to its head is in it, in order. Never: knows who reads; whoever needs older batches asks the store.
 
 use std::collections::VecDeque;
@@ -13,8 +13,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::apps::DetectionBatch;
 
-/// Memory of all batches in the ring.
-const BYTES: usize = 16 << 20;
+/// Memory of all batches in the ring: half of what the queues of all consumers may take.
+const BYTES: usize = super::QUEUES / 2;
 /// Batches and detections of one read.
 const PAGE: (u32, usize) = (512, 4096);
 /// Rest before a store that failed is read again.

@@ -14,7 +14,7 @@ use heldar_store::op::{AdvanceCursor, AppendEvents, FailDeadLetter, ParkBatch, R
 use heldar_store::{Batch, ErrorKind, NewEvent, Severity, StoreError};
 use serde_json::json;
 
-use super::{Runner, lock};
+use super::{Held, Runner, lock};
 use crate::apps::{Collected, ConsumeError, DetectionBatch, Tx};
 use crate::engine::journal::uuid;
 use crate::kernel::Kernel;
@@ -30,7 +30,7 @@ pub(super) struct Parcel {
     /// Its number, if it is stored.
     pub(super) seq: Option<i64>,
     /// The batch; none: it is read when its turn comes.
-    pub(super) batch: Option<Arc<DetectionBatch>>,
+    pub(super) batch: Option<Held>,
     /// Whether it is a dead letter that is tried again.
     pub(super) is_letter: bool,
     /// Attempts that failed, and when the first one did.
@@ -136,13 +136,15 @@ impl One<'_> {
         if let (None, Some(seq)) = (&parcel.batch, parcel.seq) {
             let found = patiently(|| self.kernel.store.batch(&Scope::All, seq)).await;
             match found {
-                Ok(found) => parcel.batch = found.map(|row| Arc::new(DetectionBatch::stored(row))),
+                Ok(found) => parcel.batch = found.map(|row| {
+                        Held::new(Arc::new(DetectionBatch::stored(row)), &self.runner.held)
+                    }),
                 Err(error) => {
                     tracing::error!(%error, seq, "a batch cannot be read; it is passed over");
                 }
             }
         }
-        parcel.batch.clone()
+        parcel.batch.as_ref().map(|held| held.batch.clone())
     }
 
     /// The rows of a batch went before its turn came.

@@ -8,6 +8,7 @@ mod feed;
 mod give;
 mod runner;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use heldar_base::{Clock as _, Scope, WallTime};
@@ -20,6 +21,9 @@ use tokio::sync::Notify;
 use crate::apps::{DetectionBatch, DetectionConsumer};
 use crate::kernel::Kernel;
 use feed::Feed;
+
+/// Memory of the batches that wait for consumers, those that several wait for counted for each.
+const QUEUES: usize = 16 << 20;
 
 /// Everything that is given out, and to whom.
 pub(super) struct Fanout {
@@ -37,6 +41,8 @@ struct Runner {
     stand: Mutex<Stand>,
     /// Dead letters are to be tried again.
     replay: Notify,
+    /// Bytes of batches that wait for it or are with it.
+    held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +70,28 @@ impl Runner {
 
     fn low(&self) -> Option<i64> {
         lock(&self.progress).as_ref().map(Progress::low)
+    }
+}
+
+/// A batch in memory, and its share of what its consumer may hold.
+#[derive(Debug)]
+struct Held {
+    batch: Arc<DetectionBatch>,
+    bytes: usize,
+    of: Arc<AtomicUsize>,
+}
+
+impl Held {
+    fn new(batch: Arc<DetectionBatch>, of: &Arc<AtomicUsize>) -> Self {
+        let bytes = batch.weight();
+        of.fetch_add(bytes, Ordering::Relaxed);
+        Held { batch, bytes, of: of.clone() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -119,7 +147,8 @@ impl Fanout {
                 continue;
             }
             let (progress, stand, replay) = (Mutex::new(None), Mutex::default(), Notify::new());
-            runners.push(Arc::new(Runner { consumer, name, progress, stand, replay }));
+            let held = Arc::default();
+            runners.push(Arc::new(Runner { consumer, name, progress, stand, replay, held }));
         }
         Fanout { feed: Feed::default(), runners, meters: OnceLock::new() }
     }

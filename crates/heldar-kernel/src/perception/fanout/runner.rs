@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use heldar_base::{CameraId, Clock as _, Scope};
@@ -17,18 +18,16 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::feed::{Position, Taken};
 use super::give::{Parcel, Returned, give};
-use super::{Runner, lock};
+use super::{Held, QUEUES, Runner, lock};
 use crate::apps::DetectionBatch;
 use crate::kernel::Kernel;
 
-/// Batches in memory that wait for their turn.
-const HELD: usize = 1024;
 /// Batches that may be open: half of what the store keeps above a low-water mark.
 const OPEN: usize = Consumer::FINISHED_ABOVE as usize / 2;
 /// Batches taken from the feed at a time.
-const STEP: usize = 256;
+const STEP: usize = 32;
 /// Batches and detections of one read of those that have left the feed.
-const PAGE: (u32, usize) = (256, 4096);
+const PAGE: (u32, usize) = (256, 2048);
 /// Batches of a camera that are given in one go.
 const GO: usize = 64;
 /// How often the cursor is stored while batches have no effects.
@@ -71,8 +70,8 @@ struct Work {
     changes: watch::Receiver<u64>,
     lanes: HashMap<CameraId, Lane>,
     running: JoinSet<Returned>,
-    /// Batches in `lanes` that are in memory.
-    held: usize,
+    /// Bytes that its batches may take in memory; one more batch is always taken.
+    room: usize,
     /// Dead letters in `lanes` or on their way.
     letters: BTreeSet<i64>,
     /// The low-water mark as stored.
@@ -102,7 +101,7 @@ impl Work {
             changes,
             lanes: HashMap::new(),
             running: JoinSet::new(),
-            held: 0,
+            room: QUEUES / 2 / kernel.perception.fanout.runners.len().max(1),
             letters: BTreeSet::new(),
             stored: low,
             read_at: None,
@@ -165,7 +164,7 @@ impl Work {
 
     fn has_room(&self) -> bool {
         let open = lock(&self.runner.progress).as_ref().map_or(0, Progress::open);
-        self.held < HELD && open < OPEN
+        self.runner.held.load(Ordering::Relaxed) < self.room && open < OPEN
     }
 
     /// Takes what comes next, as far as there is room.
@@ -217,8 +216,8 @@ impl Work {
         if is_resting && batch.seq.is_none() {
             return;
         }
-        let (seq, batch) = (batch.seq, (!is_resting).then_some(batch));
-        self.held += usize::from(batch.is_some());
+        let seq = batch.seq;
+        let batch = (!is_resting).then(|| Held::new(batch, &self.runner.held));
         lane.waiting.push_back(Parcel { seq, batch, is_letter: false, failed: None });
         self.start(&camera);
     }
@@ -235,7 +234,6 @@ impl Work {
         }
         lane.state = State::Running;
         let parcels: VecDeque<Parcel> = lane.waiting.drain(..lane.waiting.len().min(GO)).collect();
-        self.held -= parcels.iter().filter(|parcel| parcel.batch.is_some()).count();
         self.running.spawn(give(self.kernel.clone(), self.runner.clone(), camera.clone(), parcels));
     }
 
@@ -244,14 +242,13 @@ impl Work {
         let Some(lane) = self.lanes.get_mut(&camera) else { return Ok(()) };
         lane.state = State::Idle;
         for parcel in left.into_iter().rev() {
-            self.held += usize::from(parcel.batch.is_some());
             lane.waiting.push_front(parcel);
         }
         if let Some(attempts) = failed {
             lane.state = State::Resting(Instant::now() + pause(attempts).to_std());
             lane.waiting.retain(|parcel| parcel.seq.is_some());
             for parcel in &mut lane.waiting {
-                self.held -= usize::from(parcel.batch.take().is_some());
+                parcel.batch = None;
             }
         }
         let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
