@@ -11,7 +11,7 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: ## install what is missing, build, start a server with four test cameras, print its address
+demo: ## install what is missing, build, start a server with test cameras and a worker that finds people, print its address
 	@scripts/setup.sh demo
 	@$(MAKE) --no-print-directory player
 	cargo build --release --locked -p heldar-server -p heldar-decoder
@@ -21,7 +21,7 @@ player: ## build the embeddable player, which the binary then carries
 	cd web/player && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
 media: ## draw and encode every clip of the test cameras' scene, once
-	@scripts/setup.sh demo
+	@scripts/setup.sh build
 	cargo run -q --release --locked -p heldar-testcam --example make_media -- media
 
 test: ## install what is missing, then everything that a change must pass
@@ -71,7 +71,7 @@ deny: ## licences, sources and known advisories of all dependencies (asks the ne
 	cargo run -q --locked -p xtask -- deny
 
 deb: ## a Debian package of the server, with access control and TLS on: target/deb
-	@scripts/setup.sh demo
+	@scripts/setup.sh build
 	@$(MAKE) --no-print-directory player
 	cargo build --release --locked -p heldar-server -p heldar-decoder
 	scripts/deb.sh $(BUILT)/heldar $(or $(CARGO_TARGET_DIR),target)/deb

@@ -20,7 +20,7 @@ strip --strip-unneeded "$tree/usr/bin/heldar" "$tree/usr/bin/heldar-decoder"
 install -m 0640 packaging/debian/heldar.toml "$tree/etc/heldar/heldar.toml"
 install -m 0644 packaging/debian/heldar.service "$tree/usr/lib/systemd/system/heldar.service"
 install -m 0644 LICENSE "$tree/usr/share/doc/heldar/copyright"
-install -m 0644 README.md CHANGELOG.md SECURITY.md docs/access.md docs/reference/config.md "$tree/usr/share/doc/heldar"
+install -m 0644 README.md CHANGELOG.md SECURITY.md docs/access.md docs/workers.md docs/reference/config.md "$tree/usr/share/doc/heldar"
 install -m 0755 packaging/debian/postinst packaging/debian/prerm packaging/debian/postrm "$tree/DEBIAN"
 printf '/etc/heldar/heldar.toml\n' >"$tree/DEBIAN/conffiles"
 

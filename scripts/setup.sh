@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Installs what Heldar needs on Debian or Ubuntu, and nothing that is already there:
-#   scripts/setup.sh demo   to build and run it
+#   scripts/setup.sh build  to build it
+#   scripts/setup.sh demo   that, and what the demo shows
 #   scripts/setup.sh test   that, and what the tests need
 # Uses apt-get only when a package is missing, and sudo only when not root. With everything in place it needs no network.
+# What the demo only shows more with (street footage, a worker that finds objects) is left out, and said, where it cannot
+# be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +34,8 @@ tests=(
 )
 # Real street footage; left out where the distribution has none.
 footage=opencv-doc
+# People detectors of the demo's worker: a model from npm, else OpenCV's own.
+model=nanodet
 deny_version=0.20.2
 schemathesis_version=4.32.5
 aiortc_version=1.16.0
@@ -67,7 +72,7 @@ missing_footage() {
 # Everything that is not there for the given goal. Needs fresh package lists to be sure of names.
 wanted() {
     case $1 in
-    demo) missing "${build[@]}" "${demo[@]}" ;;
+    build | demo) missing "${build[@]}" "${demo[@]}" ;;
     test) missing "${build[@]}" "${demo[@]}" "${tests[@]}"; missing_browser; missing_footage ;;
     esac
 }
@@ -94,6 +99,43 @@ no_database_of_our_own() {
     case " $* " in *" postgresql "*) ;; *) return ;; esac
     as_root mkdir -p "$folder"
     echo 'create_main_cluster = false' | as_root tee "$folder/heldar.conf" >/dev/null
+}
+
+# Street footage, and Python's way to make folders of packages: the demo does without.
+extras() {
+    local names
+    if ! has apt-get || { [ "$(id -u)" -ne 0 ] && ! has sudo; }; then return; fi
+    mapfile -t names < <(missing_footage; missing_python)
+    if [ ${#names[@]} -eq 0 ]; then return; fi
+    say "installing ${names[*]}"
+    apt install -y --no-install-recommends "${names[@]}" || say "could not install: ${names[*]}; the demo does without"
+}
+
+missing_python() {
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null && offered python3-venv; then echo python3-venv; fi
+}
+
+# The worker that finds objects, in a folder of its own beside what is built; `heldar demo` looks for it there. It is run
+# from the checkout, so that it is as new as the server.
+demo_worker() {
+    local folder=${CARGO_TARGET_DIR:-target}/demo-worker
+    local worker=$folder/bin/heldar-worker without="the demo will find no people and vehicles"
+    if ! python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+        say "there is no Python 3.9 or newer with venv; $without"
+        return
+    fi
+    # The folder of another checkout, or half of one.
+    if ! [ -e "$folder/ready" ] || [ "$(cat "$folder/ready")" != "$PWD" ]; then
+        say "installing the worker package into $folder"
+        { rm -rf "$folder" && python3 -m venv "$folder" &&
+            "$folder/bin/pip" install --quiet -e './sdk/python[objects]' && echo "$PWD" >"$folder/ready"; } ||
+            { rm -rf "$folder"; say "the worker package could not be installed; $without"; return; }
+    fi
+    if "$worker" objects --check >/dev/null 2>&1; then return; fi
+    say "fetching the model $model (the package it comes from is 144 MB)"
+    if "$worker" models get "$model" >/dev/null; then return; fi
+    say "it could not be had; installing OpenCV, whose detector finds people alone"
+    "$folder/bin/pip" install --quiet -e './sdk/python[hog]' || say "neither could that; $without"
 }
 
 rust() {
@@ -146,8 +188,9 @@ python_tools() {
 
 goal=${1:-}
 case $goal in
-demo) packages demo; rust ;;
+build) packages build; rust ;;
+demo) packages demo; extras; rust; demo_worker ;;
 test) packages test; rust; deny; python_tools ;;
-*) die "usage: scripts/setup.sh demo|test" ;;
+*) die "usage: scripts/setup.sh build|demo|test" ;;
 esac
-say "ready for make $goal"
+say "ready"

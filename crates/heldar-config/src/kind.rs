@@ -17,6 +17,8 @@ pub enum Kind {
     Text,
     /// Comma-separated texts.
     List,
+    /// Commands with names, `;` between them.
+    Commands,
     /// An absolute URL of one of these schemes.
     Url(&'static [&'static str]),
     /// Comma-separated URLs of one of these schemes.
@@ -153,6 +155,10 @@ impl Kind {
             }
             Kind::Text => "text".to_owned(),
             Kind::List => "a comma-separated list".to_owned(),
+            Kind::Commands => {
+                "<name>=<program and arguments>, several with ; between; quotes keep spaces together"
+                    .to_owned()
+            }
             Kind::Url(schemes) => format!("a URL ({})", schemes.join(", ")),
             Kind::UrlList(schemes) => format!("comma-separated URLs ({})", schemes.join(", ")),
             Kind::Database => "sqlite://<file> or postgres://<user>@<host>/<database>".to_owned(),

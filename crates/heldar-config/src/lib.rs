@@ -27,6 +27,7 @@ mod suggest;
 mod table;
 mod value;
 mod variable;
+mod workers;
 
 pub use database::{DatabaseError, DatabaseTarget};
 pub use doctor::{DoctorEntry, Finding, Level};
@@ -46,3 +47,4 @@ pub use settings::*;
 pub use sources::{FileError, FileText, Files, Flags, HostFiles, Input, Source};
 pub use table::{all, find};
 pub use variable::{Effect, Preset, Secrecy, Variable};
+pub use workers::{WorkerCommand, WorkerSettings};

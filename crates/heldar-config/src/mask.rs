@@ -4,6 +4,7 @@
 
 use crate::kind::Kind;
 use crate::variable::{Secrecy, Variable};
+use crate::workers::shows_a_key;
 
 /// What stands for a secret.
 pub(crate) const MASK: &str = "***";
@@ -17,6 +18,7 @@ pub(crate) fn shown(variable: &Variable, raw: &str) -> String {
         return MASK.to_owned();
     }
     match variable.kind {
+        Kind::Commands if shows_a_key(raw) => MASK.to_owned(),
         // Userinfo of an address may stand there even where the scheme was forgotten.
         Kind::Url(_) | Kind::UrlList(_) | Kind::Origins => {
             legible(&raw.split(',').map(mask_authority).collect::<Vec<_>>().join(","))
@@ -66,6 +68,7 @@ mod tests {
             ("HELDAR_REGISTRY_URLS", "http://a:b@h,https://c:d@i", "http://***@h,https://***@i"),
             ("HELDAR_SITE_ID", "see rtsp://a:b@h", "see rtsp://***@h"),
             ("HELDAR_SITE_ID", "a\nb\u{1b}[2J", "a\\nb\\u{1b}[2J"),
+            ("HELDAR_WORKERS", "a=x --api-key vok_12", "***"),
             ("HELDAR_TLS_ISSUER", "ops@example.org", "ops@example.org"),
         ] {
             assert_eq!(shown(find(name).unwrap(), raw), expect, "{name}={raw}");

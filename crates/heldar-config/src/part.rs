@@ -93,6 +93,8 @@ parts! {
     Wasm = "WASM plugins",
     /// Domain apps.
     Apps = "Apps",
+    /// Workers that the server starts.
+    WorkerCommands = "Workers that the server starts",
     /// Worker processes.
     Workers = "Worker processes",
     /// Installers, containers, test runs.

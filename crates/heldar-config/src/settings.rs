@@ -14,6 +14,7 @@ use crate::origin::{CorsPolicy, Origin};
 use crate::posture::{AccessControl, BindHost, BindReason, DeploymentMode, Exposure, Posture, Tier, TlsMode};
 use crate::value::Value;
 pub use crate::value::ZoneSetting;
+use crate::workers::WorkerSettings;
 use heldar_base::Cidr;
 
 /// All settings of the server.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub decoder: DecoderSettings,
     /// Frames for workers, and their results.
     pub perception: PerceptionSettings,
+    /// Workers that the server starts.
+    pub workers: WorkerSettings,
     /// Live view.
     pub live: LiveSettings,
     /// Health.
@@ -445,6 +448,10 @@ impl Settings {
                 program: values.path("HELDAR_DECODER").unwrap_or_else(DecoderSettings::beside),
             },
             perception: perception(values),
+            workers: WorkerSettings {
+                commands: values.commands("HELDAR_WORKERS"),
+                api_key: values.text("HELDAR_WORKER_API_KEY").map(|key| Secret::new(key.trim().to_owned())),
+            },
             live: LiveSettings {
                 rtsp_port: Some(values.port("HELDAR_RTSP_PORT")).filter(|port| *port != 0),
                 webrtc_port: values.port("HELDAR_WEBRTC_UDP_PORT"),

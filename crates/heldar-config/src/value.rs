@@ -13,6 +13,7 @@ use url::Url;
 use crate::database::DatabaseTarget;
 use crate::kind::{FloatRule, IntRule, Kind, Sign, Zero};
 use crate::origin::{CorsPolicy, Origin};
+use crate::workers::{self, WorkerCommand};
 use heldar_base::Cidr;
 
 /// 1024³.
@@ -33,6 +34,7 @@ pub(crate) enum Value {
     /// Held as a secret: it is one for some variables, and costs nothing for the others.
     Text(Secret<String>),
     List(Vec<String>),
+    Commands(Vec<WorkerCommand>),
     Url(Url),
     Database(DatabaseTarget),
     Cidrs(Vec<Cidr>),
@@ -110,6 +112,9 @@ pub(crate) fn parse_text(kind: &Kind, text: &str) -> Result<Parsed, Problem> {
         Kind::Text => still(Value::Text(Secret::new(text.to_owned()))),
         Kind::Path => still(Value::Path(PathBuf::from(text))),
         Kind::List => still(Value::List(items(trimmed).map(str::to_owned).collect())),
+        Kind::Commands => {
+            workers::parse(trimmed).map_err(Problem::new).and_then(|c| still(Value::Commands(c)))
+        }
         Kind::Url(schemes) => still(Value::Url(web_address(schemes, trimmed)?)),
         Kind::UrlList(schemes) => {
             items(trimmed).try_for_each(|item| web_address(schemes, item).map(drop))?;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{KEY, World, entry};
+use common::{KEY, World, entry, errors, finding};
 use heldar_config::{Effect, Kind, Loaded, Secrecy, StartErrors, Variable, all};
 use proptest::prelude::*;
 
@@ -149,5 +149,35 @@ proptest! {
             world = world.env(pick.get(&variables).name, text);
         }
         let _printed = printed(&world.load());
+    }
+}
+
+#[test]
+fn workers_and_their_key() {
+    let key = format!("vok_{}", "0123456789abcdef".repeat(4));
+    let world = || {
+        let workers = "auth_enabled = true\nworkers = ['objects=heldar-worker objects']";
+        World::new().file("heldar.toml", workers)
+    };
+    let settings = world()
+        .file("/run/key", &format!("{key}\n"))
+        .env("HELDAR_WORKER_API_KEY_FILE", "/run/key")
+        .settings();
+    assert_eq!(settings.workers.commands[0].arguments, ["objects"]);
+    assert_eq!(settings.workers.api_key.unwrap().expose(), &key);
+
+    // What leaves workers without a key, and a key without workers.
+    assert!(finding(&world().load(), "workers_without_key").unwrap().text.contains("ai:ingest"));
+    let off = World::new().env("HELDAR_WORKERS", "a=b").env("HELDAR_WORKER_API_KEY", &key).load();
+    assert!(finding(&off, "no_effect").unwrap().text.ends_with("access control is off"));
+    let none = World::new().env("HELDAR_AUTH_ENABLED", "on").env("HELDAR_WORKER_API_KEY", &key).load();
+    assert!(finding(&none, "no_effect").unwrap().text.ends_with("HELDAR_WORKERS is not set"));
+
+    // Neither a key that cannot be one nor a key among the arguments is shown.
+    for (name, value) in [("HELDAR_WORKER_API_KEY", "vok_a\nb"), ("HELDAR_WORKERS", "a=b --api-key vok_ab")] {
+        let loaded = world().env(name, value).load();
+        let errors = errors(&loaded);
+        assert!(errors.len() == 1 && !errors[0].contains("vok_"), "{errors:?}");
+        assert!(!format!("{:?}", loaded.entries).contains("vok_"));
     }
 }

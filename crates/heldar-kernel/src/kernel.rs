@@ -265,8 +265,8 @@ impl Kernel {
         let watching = Watching::open(&settings, &store, &sealer, clock, &metrics).await?;
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
         let templates = load_templates(&settings);
-        let perception = Perception::open(&settings, &store, &sealer, clock.wall(), apps.consumers(), &metrics)
-            .await?;
+        let perception =
+            Perception::open(&settings, &store, &sealer, clock.wall(), apps.consumers(), &metrics).await?;
         let kernel = Arc::new(Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),

@@ -109,7 +109,9 @@ fn decoders() -> Vec<u32> {
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(id) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else { continue };
+        let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else {
+            continue;
+        };
         let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse::<u32>().ok());
         if name.starts_with("heldar-decoder") && parent == Some(own) {
             found.push(id);
@@ -156,7 +158,8 @@ async fn broken_pictures_and_killed_decoders_cost_frames_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_machine_cannot_decode_is_left_from_the_bottom_up() {
     let names = ["first", "second", "third"];
-    let scene = Scene::start(&names, &["plain", "plain", "plain"], &[("HELDAR_AI_DECODE_CORES", "0.06")]).await;
+    let scene =
+        Scene::start(&names, &["plain", "plain", "plain"], &[("HELDAR_AI_DECODE_CORES", "0.06")]).await;
     for name in names {
         scene.task(name, 640).await;
     }

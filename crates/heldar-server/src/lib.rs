@@ -16,6 +16,7 @@ mod pages;
 mod serve;
 mod testcam;
 mod tls;
+mod workers;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -43,7 +44,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "demo",
-        about: "serve with four test cameras, everything in ./data/demo",
+        about: "serve with test cameras and, where it is installed, a worker that finds people; all in ./data/demo",
         run: demo::main,
     },
     Command {
@@ -106,6 +107,7 @@ pub fn run(apps: impl Verticals) -> ExitCode {
             say(concat!("heldar ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS
         }
+        Some(workers::runner::NAME) => workers::runner::main(rest),
         name => match COMMANDS.iter().find(|command| name == Some(command.name)) {
             Some(command) => (command.run)(rest),
             None => {

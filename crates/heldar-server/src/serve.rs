@@ -16,6 +16,7 @@ use heldar_kernel::secrets::SecretError;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::pages::{BuiltIn, Folder};
+use crate::workers::{Place, Workers};
 use crate::{USAGE_ERROR, banner, complain, control, log, tls, with_causes};
 
 /// Longest time that recordings have to be closed, while health is still answered.
@@ -122,10 +123,15 @@ pub(crate) async fn on(
     let told = told_to_stop();
     let running: Arc<OnceLock<Arc<Kernel>>> = Arc::default();
     let (stopping, told_at) = (running.clone(), Arc::new(OnceLock::new()));
-    let noted = told_at.clone();
+    let workers: Arc<OnceLock<Workers>> = Arc::default();
+    let (noted, beside) = (told_at.clone(), workers.clone());
     let mut serving = Box::pin(serve(listeners, slot.clone(), limits, async move {
         told.await;
         noted.get_or_init(Instant::now);
+        // They give their tasks back, which is answered only while new work is taken.
+        if let Some(workers) = beside.get() {
+            workers.stop().await;
+        }
         if let Some(kernel) = stopping.get() {
             kernel.lifecycle.set(Phase::ShuttingDown);
             if tokio::time::timeout(RECORDERS, kernel.stop_recording()).await.is_err() {
@@ -147,6 +153,7 @@ pub(crate) async fn on(
         () = early => return ExitCode::SUCCESS,
     };
     kernel.health.configured(configuration);
+    let names = certificates.as_ref().map(|known| known.view().facts.names.clone()).unwrap_or_default();
     if let Some(certificates) = certificates {
         kernel.keep_certificates(certificates);
     }
@@ -161,6 +168,7 @@ pub(crate) async fn on(
     kernel.open_restream(&hosts).await;
     let port = bound.first().map_or(kernel.settings.api.port, SocketAddr::port);
     control::serve(kernel, port);
+    let place = Place::new(&kernel.settings, &bound, &names);
     for address in bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {scheme}://{address}");
     }
@@ -168,9 +176,17 @@ pub(crate) async fn on(
     control::tell_setup_link(kernel, port).await;
     ready(&app);
     slot.replace(app);
+    if let Some(started) = Workers::start(&kernel.settings.workers, &place) {
+        workers.get_or_init(|| started);
+    }
     tokio::select! {
         () = serving => {}
-        () = kernel.fenced() => return failed("another process has taken the store over"),
+        () = kernel.fenced() => {
+            if let Some(workers) = workers.get() {
+                workers.stop().await;
+            }
+            return failed("another process has taken the store over");
+        }
     }
     let passed = told_at.get().map_or(Duration::ZERO, Instant::elapsed);
     if tokio::time::timeout(STOP.saturating_sub(passed), kernel.stop()).await.is_err() {

@@ -3,7 +3,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,26 +13,42 @@ use serde_json::Value;
 /// Longest time for cameras to be recorded.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Stands for the worker that finds objects: says what it is asked, then that it runs, and where its server is.
+const WORKER: &str = r#"#!/bin/sh
+if [ "$*" = "objects --check" ]; then echo "nanodet: /nowhere.onnx"; exit; fi
+echo "$HELDAR_API" >worker-runs
+exec sleep 600
+"#;
+/// The same without a model.
+const NO_MODEL: &str = "#!/bin/sh\necho 'no model is there' >&2\nexit 1\n";
+
 /// A demo that runs; ends with the test, however that ends.
 struct Demo {
     child: Child,
     address: String,
+    said: String,
 }
 
 impl Demo {
-    /// Starts in a folder and waits until it names its address.
-    fn start(folder: &Path) -> Demo {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heldar"));
+    /// Starts in a folder, with this as the installed worker, and waits until it has told what there is to see.
+    fn start(folder: &Path, worker: &str) -> Demo {
+        let mut command = Command::new(program(worker));
         command.current_dir(folder).args(["demo", "--api-port", "0"]);
         // Wherever a server of this machine keeps its footage, the demo does not.
         command.env("HELDAR_DATA_DIR", folder.join("elsewhere")).stdout(Stdio::piped()).stdin(Stdio::null());
         let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut named = lines
-            .map_while(Result::ok)
-            .filter_map(|line| Some(line.split_once("open http://")?.1.trim_end_matches('/').to_owned()));
-        let address = named.next().unwrap_or_else(|| panic!("the demo ended: {:?}", child.wait()));
-        Demo { child, address }
+        let mut said = String::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            said.push_str(&format!("{line}\n"));
+            if line.contains("Ctrl-C stops it") {
+                break;
+            }
+        }
+        let Some((_, address)) = said.split_once("open http://") else {
+            panic!("the demo ended: {:?}\n{said}", child.wait());
+        };
+        let address = address.lines().next().unwrap().trim_end_matches('/').to_owned();
+        Demo { child, address, said }
     }
 
     /// Head and body of an answer.
@@ -81,6 +98,21 @@ impl Drop for Demo {
     }
 }
 
+/// The binary under another name, so that the worker installed beside it is that of the test.
+fn program(worker: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo");
+    let (binaries, workers) = (folder.join("bin"), folder.join("demo-worker/bin"));
+    for folder in [&binaries, &workers] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let (program, script) = (binaries.join("heldar"), workers.join("heldar-worker"));
+    let _old = std::fs::remove_file(&program);
+    std::fs::hard_link(env!("CARGO_BIN_EXE_heldar"), &program).unwrap();
+    std::fs::write(&script, worker).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
 #[test]
 fn a_first_and_a_second_start() {
     let scratch = tempfile::tempdir().unwrap();
@@ -89,22 +121,45 @@ fn a_first_and_a_second_start() {
     std::fs::create_dir_all(&media).unwrap();
     std::os::unix::fs::symlink(&media, scratch.path().join("media")).unwrap();
 
-    let demo = Demo::start(scratch.path());
+    let demo = Demo::start(scratch.path(), WORKER);
     let (head, page) = demo.get("/");
     assert!(head.to_ascii_lowercase().contains("content-security-policy: default-src 'self'"), "{head}");
     assert!(page.contains("<title>Heldar</title>"));
     let (head, _) = demo.get("/app.js");
     assert!(head.to_ascii_lowercase().contains("content-type: text/javascript"), "{head}");
     let cameras = demo.recording();
-    assert_eq!(cameras, ["entrance", "gate", "workshop", "yard"]);
+    let mut expect = vec!["entrance", "gate", "workshop", "yard"];
+    if demo.said.contains("Street shows real people") {
+        expect.insert(2, "street");
+    } else {
+        assert!(demo.said.contains("no street footage: "), "{}", demo.said);
+    }
+    assert_eq!(cameras, expect);
+    // The worker runs, and has tasks.
+    assert!(demo.said.contains("people and vehicles are found and followed"), "{}", demo.said);
+    let runs = scratch.path().join("worker-runs");
+    assert_eq!(std::fs::read_to_string(&runs).unwrap().trim(), format!("http://{}", demo.address));
+    let tasks = demo.json("/api/v1/ai/tasks");
+    let first = if cameras.contains(&"street".to_owned()) { "street" } else { "gate" };
+    let mut tasks = tasks.as_array().unwrap().iter();
+    let task = tasks.find(|task| task["camera_id"] == first && task["task_type"] == "detection").unwrap();
+    assert_eq!(task["stream_profile"], "sub");
+    assert_eq!(
+        (&task["fps"], &task["width"], &task["config"]["threshold"]),
+        (&5.0.into(), &640.into(), &0.4.into())
+    );
     demo.stop();
     assert!(scratch.path().join("data/demo/heldar.db").is_file());
     assert!(!scratch.path().join("elsewhere").exists());
 
     // The cameras are found again, wherever their port is now, and so is what was recorded of them.
-    let demo = Demo::start(scratch.path());
+    // A worker that is of no use is said, and stops nothing.
+    std::fs::remove_file(&runs).unwrap();
+    let demo = Demo::start(scratch.path(), NO_MODEL);
+    assert!(demo.said.contains("heldar-worker is of no use: no model is there"), "{}", demo.said);
     assert_eq!(demo.recording(), cameras);
     let timeline = demo.json("/api/v1/cameras/gate/timeline?tolerance_ms=0");
     assert_eq!(timeline["ranges"].as_array().unwrap().len(), 2, "{timeline:#}");
     demo.stop();
+    assert!(!runs.exists());
 }

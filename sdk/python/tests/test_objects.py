@@ -6,14 +6,16 @@ import io
 import json
 import math
 import shutil
+import sys
 import tarfile
+import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from heldar_worker import Frame, WorkerTask, models
+from heldar_worker import Frame, WorkerTask, cli, models
 from heldar_worker.frame import parse_time
 from heldar_worker.kernel.sources import encode_jpeg
 from heldar_worker.models import ModelError, store
@@ -429,3 +431,18 @@ def test_motion_is_told_with_a_box_and_seldom() -> None:
     assert detection.bbox == pytest.approx((50 / 320, 60 / 180, 60 / 320, 60 / 180), abs=0.03)
     assert [n for n, r in enumerate(results) if r.event] == [5, 15, 25]
     assert all(r.event.event_type == "motion" and r.event.severity == "info" for r in results if r.event)
+
+
+def test_the_check_says_what_there_is_or_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert cli.main(["objects", "--check"]) == 1
+    assert "heldar-worker models get nanodet" in capsys.readouterr().err
+    floor = types.SimpleNamespace(
+        HOGDescriptor=lambda: types.SimpleNamespace(setSVMDetector=lambda _: None),
+        HOGDescriptor_getDefaultPeopleDetector=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "cv2", floor)
+    assert cli.main(["objects", "--check"]) == 0
+    assert capsys.readouterr().out == "hog: OpenCV's people detector\n"

@@ -9,6 +9,7 @@ use crate::kind::Kind;
 use crate::mask::{MASK, shown};
 use crate::not_in_build;
 use crate::origin::CorsPolicy;
+use crate::posture::AccessControl;
 use crate::settings::Settings;
 use crate::sources::{Input, Resolution, Resolver, Source};
 use crate::table::all;
@@ -48,6 +49,7 @@ pub fn load(input: &Input<'_>) -> Loaded {
     load.warn_of_weak_keys();
     load.pair_tls_files();
     load.check_bootstrap();
+    load.check_workers();
     load.refuse_what_is_not_in_this_build();
     let posture = load.assess();
     let settings = Settings::from_values(&load.values, &posture);
@@ -228,6 +230,27 @@ impl Load {
                 refuse(values, password, "is too long".to_owned(), "at most 1024 bytes");
             }
             (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// Workers and their key need each other while access control is on.
+    fn check_workers(&mut self) {
+        let (workers, key) = ("HELDAR_WORKERS", "HELDAR_WORKER_API_KEY");
+        let (any, text) = (!self.values.commands(workers).is_empty(), self.values.text(key));
+        let on = self.values.access_control() == AccessControl::On;
+        if text.as_ref().is_some_and(|text| !text.trim().bytes().all(|byte| byte.is_ascii_graphic())) {
+            let error = StartError::about(key, self.values.source(key), "holds a character that no key has");
+            self.errors.push(error.with_value(MASK).with_accepted("a key as Heldar gave it".to_owned()));
+        } else if any && on && text.is_none() {
+            let text = format!(
+                "{workers} is set and {key} is not: the server refuses its own workers. Make a key with ai:tasks, \
+                 ai:frames and ai:ingest"
+            );
+            self.warn("workers_without_key", self.values.variable(workers), text);
+        } else if text.is_some() && !(any && on) {
+            let why = if any { "access control is off" } else { "HELDAR_WORKERS is not set" };
+            let text = format!("{key} ({}) has no effect: {why}", self.values.source(key));
+            self.warn("no_effect", self.values.variable(key), text);
         }
     }
 

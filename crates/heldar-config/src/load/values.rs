@@ -14,6 +14,7 @@ use crate::sources::Source;
 use crate::table::find;
 use crate::value::Value;
 use crate::variable::Variable;
+use crate::workers::WorkerCommand;
 use heldar_base::Cidr;
 
 /// What was made of each variable.
@@ -163,6 +164,13 @@ impl Values {
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         match self.get(name) {
             Value::List(items) => items.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn commands(&self, name: &str) -> Vec<WorkerCommand> {
+        match self.get(name) {
+            Value::Commands(commands) => commands.clone(),
             _ => Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ use crate::load::StartError;
 use crate::suggest::nearest;
 use crate::table::all;
 use crate::variable::{Effect, Variable};
+use crate::workers;
 
 /// Where a settings file is looked for when none is named, in this order.
 const USUAL: [&str; 2] = ["heldar.toml", "/etc/heldar/heldar.toml"];
@@ -89,6 +90,23 @@ fn text_of(value: &DeValue<'_>, kind: &Kind) -> Result<String, &'static str> {
     let is_list =
         matches!(kind, Kind::List | Kind::UrlList(_) | Kind::CidrList | Kind::AddressList | Kind::Origins);
     match value {
+        DeValue::Array(items) if matches!(kind, Kind::Commands) => {
+            let mut texts = Vec::new();
+            for item in items.iter() {
+                match item.get_ref().as_str() {
+                    // What is wrong with one is said when all are parsed; each must be one by itself for that.
+                    Some(text) if workers::parse(text).is_ok_and(|commands| commands.len() == 1) => {
+                        texts.push(text)
+                    }
+                    _ => {
+                        return Err(
+                            "is an array of something else than one text <name>=<command> for each worker",
+                        );
+                    }
+                }
+            }
+            Ok(texts.join(";"))
+        }
         DeValue::Array(items) if is_list => {
             let mut texts = Vec::new();
             for item in items.iter() {
@@ -179,6 +197,11 @@ mod tests {
             &["HELDAR_CORS_ORIGINS=http://a,http://b heldar.toml:1"],
             &[],
         );
+        check(
+            r#"workers = ["a = x 'p; q'", "b = y"]"#,
+            &["HELDAR_WORKERS=a = x 'p; q';b = y heldar.toml:1"],
+            &[],
+        );
         check("secret_key_file = '/k'", &["HELDAR_SECRET_KEY_FILE=/k heldar.toml:1"], &[]);
     }
 
@@ -218,6 +241,11 @@ mod tests {
              accepted: a comma-separated list",
             ],
         );
+        for text in ["workers = ['a=x;b=y']", "workers = [1]", r#"workers = ["a='x", "b=y'"]"#] {
+            let (given, errors) = read(text);
+            assert!(given.is_empty() && errors.len() == 1, "{text} {errors:?}");
+            assert!(errors[0].contains("<name>=<command>"), "{errors:?}");
+        }
         let (_, errors) = read("log = 'info'\nsecret_key = hunter2hunter2\n");
         assert!(errors[0].starts_with("heldar.toml (heldar.toml:2) is not valid TOML here"), "{errors:?}");
         assert!(!errors.concat().contains("hunter2"), "{errors:?}");

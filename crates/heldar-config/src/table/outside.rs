@@ -1,6 +1,6 @@
-//! Variables without effect on the server: accepted and ignored, or meant for other programs.
+//! Workers that the server starts; and variables without effect on it: accepted and ignored, or meant for other programs.
 
-use super::unset;
+use super::{unset, var};
 use crate::kind::Kind;
 use crate::part::Part;
 use crate::variable::{Effect, Preset, Variable};
@@ -22,6 +22,9 @@ const fn packaging(name: &'static str, preset: Preset, doc: &'static str) -> Var
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Variable] = &[
+    var("HELDAR_WORKERS", Part::WorkerCommands, Kind::Commands, "", "workers that run beside the server: started with it, started again when they end, stopped before it; no shell reads the commands"),
+    unset("HELDAR_WORKER_API_KEY", Part::WorkerCommands, Kind::Text, "key that they are given while access control is on").secret(),
+
     worker("HELDAR_API", "http://localhost:8000", "server"),
     Variable::new("HELDAR_API_KEY", Part::Workers, Kind::Text, Preset::Unset, "key for the server")
         .secret().effect(Effect::NotRead("read by worker processes")),

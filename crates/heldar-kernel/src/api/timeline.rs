@@ -270,7 +270,7 @@ fn shares(grid: Grid, spans: &[Interval]) -> Vec<f64> {
         let Some(first) = grid.index(span.start) else { continue };
         for (index, sum) in covered.iter_mut().enumerate().skip(first) {
             match grid.bucket(index).intersect(span) {
-                Some(part) => *sum = *sum + part.len(),
+                Some(part) => *sum += part.len(),
                 None => break,
             }
         }

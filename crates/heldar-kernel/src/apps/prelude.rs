@@ -8,8 +8,8 @@ pub use heldar_http::{Access, ApiError, Caller, Camera, Code, Doc, Json, Query, 
 pub use heldar_store::{Severity, StoreError};
 
 pub use super::{
-    AppContext, AppEvent, AppMigration, AppRow, AppScript, AppSql, AppStatement, AppValue, Attributes, ConsumeError,
-    DetectionBatch, DetectionConsumer, Schema, Seen, Tx, Verticals,
+    AppContext, AppEvent, AppMigration, AppRow, AppScript, AppSql, AppStatement, AppValue, Attributes,
+    ConsumeError, DetectionBatch, DetectionConsumer, Schema, Seen, Tx, Verticals,
 };
 pub use crate::api::Api;
 pub use crate::api::errors::store as store_error;

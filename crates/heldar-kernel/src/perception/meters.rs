@@ -135,7 +135,8 @@ impl Kernel {
         let samplers = self.samplers(&Scope::All).await;
         let units: BTreeSet<(String, &str)> =
             samplers.iter().map(|unit| (unit.camera.to_string(), unit.profile.as_str())).collect();
-        let is_there = |camera: &str, profile: &str| units.iter().any(|(c, p)| (c.as_str(), *p) == (camera, profile));
+        let is_there =
+            |camera: &str, profile: &str| units.iter().any(|(c, p)| (c.as_str(), *p) == (camera, profile));
         for gauges in [&meters.fps, &meters.wanted_fps, &meters.cores, &meters.frame_age] {
             gauges.retain(|[camera, profile]| is_there(camera, profile));
         }
@@ -161,12 +162,15 @@ impl Kernel {
         let leases = self.leases(&Scope::All);
         let leased: BTreeSet<_> = leases.iter().map(|lease| lease.row.task).collect();
         let active = perception.active_tasks();
-        let is_served = |task: &heldar_perception::task::Task| perception.motion.serves(task) || leased.contains(&task.id);
+        let is_served = |task: &heldar_perception::task::Task| {
+            perception.motion.serves(task) || leased.contains(&task.id)
+        };
         let served = active.iter().filter(|known| is_served(&known.task)).count();
         meters.tasks.with(["true"]).set(served as f64);
         meters.tasks.with(["false"]).set((active.len() - served) as f64);
         meters.leases.set(leases.len() as f64);
-        let mut workers = BTreeMap::from([(Transport::Discovery.as_str(), 0u32), (Transport::Lease.as_str(), 0)]);
+        let mut workers =
+            BTreeMap::from([(Transport::Discovery.as_str(), 0u32), (Transport::Lease.as_str(), 0)]);
         for worker in self.workers(&Scope::All).into_iter().filter(|worker| worker.live) {
             *workers.entry(worker.row.transport.as_str()).or_default() += 1;
         }

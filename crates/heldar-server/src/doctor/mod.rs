@@ -9,6 +9,7 @@ mod machine;
 mod port;
 mod store;
 mod tls;
+mod workers;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -75,6 +76,7 @@ fn checks(settings: &Settings) -> Vec<Finding> {
     findings.extend(tls::check(settings));
     findings.extend(clock::check(settings));
     findings.extend(machine::check(settings));
+    findings.extend(workers::check(settings));
     findings
 }
 

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     objects = commands.add_parser("objects", help="run the object detector (task types detection, yolo)")
+    objects.add_argument("--check", action="store_true", help="only say which detector there is: its name and file")
     add_flags(objects)
     objects.set_defaults(run=_objects)
 
@@ -90,8 +91,11 @@ def _object(text: str) -> dict[str, Any]:
 
 def _objects(arguments: argparse.Namespace) -> int:
     from .log import configure
-    from .objects import make_worker
+    from .objects import make_worker, usual_detector
 
+    if arguments.check:
+        print(usual_detector())
+        return 0
     settings = from_flags(arguments)
     configure(settings)
     return make_worker(settings).run()

@@ -105,7 +105,8 @@ impl From<heldar_store::Detection> for Detection {
         let heldar_store::Detection { id, detection, batch } = row;
         Detection {
             id: id.public(),
-            attributes: attributes(batch.producer.as_ref(), batch.task, detection.attributes.as_deref()).value(),
+            attributes: attributes(batch.producer.as_ref(), batch.task, detection.attributes.as_deref())
+                .value(),
             camera_id: batch.camera.clone(),
             task_type: batch.task_type.clone(),
             timestamp: detection.timestamp,

@@ -136,9 +136,10 @@ impl One<'_> {
         if let (None, Some(seq)) = (&parcel.batch, parcel.seq) {
             let found = patiently(|| self.kernel.store.batch(&Scope::All, seq)).await;
             match found {
-                Ok(found) => parcel.batch = found.map(|row| {
-                        Held::new(Arc::new(DetectionBatch::stored(row)), &self.runner.held)
-                    }),
+                Ok(found) => {
+                    parcel.batch =
+                        found.map(|row| Held::new(Arc::new(DetectionBatch::stored(row)), &self.runner.held))
+                }
                 Err(error) => {
                     tracing::error!(%error, seq, "a batch cannot be read; it is passed over");
                 }

@@ -3,6 +3,6 @@
 Owns: the way from a task's config to a detector, a tracker and events. Models are read by `heads`, run by `detector`.
 """
 
-from .handler import ObjectHandler, make_worker
+from .handler import ObjectHandler, make_worker, usual_detector
 
-__all__ = ["ObjectHandler", "make_worker"]
+__all__ = ["ObjectHandler", "make_worker", "usual_detector"]

@@ -241,3 +241,12 @@ def make_worker(settings: Settings | None = None) -> Worker:
     worker = Worker(settings)
     worker.task(*TASK_TYPES)(ObjectHandler)
     return worker
+
+
+def usual_detector() -> str:
+    """What finds objects for a task that names no model: `<name>: <file>`. Raises `ModelError` when nothing does."""
+    config = ObjectConfig.parse({})
+    path = find_weights(config.weights)
+    # That a file is there does not tell that it can be used.
+    _DETECTORS.get(config)
+    return "hog: OpenCV's people detector" if path is None else f"{path.stem}: {path}"
