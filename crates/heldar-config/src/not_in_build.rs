@@ -20,7 +20,6 @@ pub(crate) const ABSENT: &[Part] = &[
     Part::Refill,
     Part::Devices,
     Part::ControlPlane,
-    Part::Perception,
     Part::Webhooks,
     Part::Modules,
     Part::Mail,

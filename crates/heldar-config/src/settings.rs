@@ -3,7 +3,7 @@
 //! Owns the types and their making from parsed values. A component gets its own struct and nothing else.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use heldar_base::{Micros, Secret};
 use url::Url;
@@ -345,6 +345,8 @@ pub struct PerceptionSettings {
     pub empty_row_secs: u32,
     /// Attempts to hand a batch to a consumer, 1..100.
     pub fanout_attempts: u32,
+    /// Where the newest frames are written as files; none: nowhere.
+    pub mirror: Option<PathBuf>,
     /// New tasks: pictures a second.
     pub default_fps: f64,
     /// New tasks: width in pixels.
@@ -447,7 +449,7 @@ impl Settings {
             decoder: DecoderSettings {
                 program: values.path("HELDAR_DECODER").unwrap_or_else(DecoderSettings::beside),
             },
-            perception: perception(values),
+            perception: perception(values, &data_dir),
             workers: WorkerSettings {
                 commands: values.commands("HELDAR_WORKERS"),
                 api_key: values.text("HELDAR_WORKER_API_KEY").map(|key| Secret::new(key.trim().to_owned())),
@@ -572,7 +574,7 @@ fn minutes(minutes: i64) -> Micros {
     Micros::from_secs(minutes.saturating_mul(60)).min(LONGEST)
 }
 
-fn perception(values: &Values) -> PerceptionSettings {
+fn perception(values: &Values, data_dir: &Path) -> PerceptionSettings {
     let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
     PerceptionSettings {
         enabled: values.bool("HELDAR_AI_ENABLED"),
@@ -588,6 +590,9 @@ fn perception(values: &Values) -> PerceptionSettings {
         jpeg_quality: u8::try_from(values.int("HELDAR_AI_JPEG_QUALITY")).unwrap_or(85),
         empty_row_secs: values.u32("HELDAR_AI_EMPTY_ROW_SECS"),
         fanout_attempts: values.u32("HELDAR_FANOUT_MAX_ATTEMPTS"),
+        mirror: values
+            .bool("HELDAR_FRAMES_MIRROR")
+            .then(|| values.path("HELDAR_FRAMES_DIR").unwrap_or_else(|| data_dir.join("frames"))),
         default_fps: values.float("HELDAR_DEFAULT_AI_FPS"),
         default_width: values.u32("HELDAR_DEFAULT_AI_WIDTH"),
         ticket_ttl_secs: values.int("HELDAR_FRAME_TICKET_TTL_SECS"),

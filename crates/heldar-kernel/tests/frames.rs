@@ -193,7 +193,7 @@ async fn frames_are_the_pictures_of_their_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pulls_wait_skip_and_know_what_the_client_has() {
-    let scene = Scene::start(&["plain"], &[]).await;
+    let scene = Scene::start(&["plain"], &[("HELDAR_FRAMES_MIRROR", "true")]).await;
     let none = scene.get("/api/v1/cameras/plain/frame").await;
     assert_eq!((none.status, none.header("x-frame-reason")), (404, Some("no_task")));
     assert_eq!(none.json()["error"], json!("no sampled frame yet (is an AI task enabled for this camera?)"));
@@ -233,6 +233,16 @@ async fn pulls_wait_skip_and_know_what_the_client_has() {
         (&json!(10.0), &json!(320), &json!("sub"))
     );
     assert_eq!(unit["tasks"].as_array().unwrap().len(), 2, "{unit}");
+    // The newest one is there as a file.
+    let file = scene.world.folder().join("frames/plain/latest_sub.jpg");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !file.exists() {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(
+        usize::from(scene.number(&std::fs::read(&file).unwrap())) < scene.cameras.cameras()[0].clip_pictures
+    );
     // Rights.
     let may = [Capability::AiFrames];
     assert_eq!(scene.world.get_as(As::Limited(&may, &["plain"]), &path).await.status, 200);

@@ -145,6 +145,21 @@ async fn boxes_are_where_things_move() {
     let unit = until(&world, "/api/v1/ai/samplers", |list| list[0]["state"] == "sampling").await;
     assert_eq!((&unit[0]["camera_id"], &unit[0]["decode"]), (&json!("gate"), &json!("all")));
     assert!(unit[0]["measured_fps"].as_f64().unwrap() > 3.0, "{unit}");
+    // The gauges are set every few seconds.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let text = String::from_utf8(world.get("/metrics").await.bytes).unwrap();
+        let state = r#"heldar_sampler_state{camera="gate",profile="sub",state="sampling"} 1"#;
+        let served = r#"heldar_ai_tasks{served="true"} 2"#;
+        if text.contains(state)
+            && text.contains(served)
+            && text.contains(r#"heldar_ai_tasks{served="false"} 0"#)
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     let again = world.restart(&[]).await;
     let gate = CameraId::new("gate").unwrap();
     let spans =

@@ -13,7 +13,7 @@ use crate::engine::late;
 use crate::engine::stream::StreamReport;
 use crate::fsck::scrub::{self, Pace};
 use crate::health::tasks::keep;
-use crate::perception::{fanout, motion};
+use crate::perception::{fanout, mirror, motion};
 use crate::rhythm::Rhythm;
 
 /// Beats between writes of statuses that changed.
@@ -59,6 +59,10 @@ impl Kernel {
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
             keep("sampler", &kernel.health.restarts, || crate::perception::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("frame mirror", &kernel.health.restarts, || mirror::run(kernel.clone())).await;
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {

@@ -28,8 +28,8 @@ pub use ingest::{IngestError, Ingested, Outcome, Room};
 pub use leases::credential_name;
 pub use leases::{Held, LeaseError, LeaseView, WorkerView};
 pub use narrow::narrower;
-pub(crate) use sampler::run;
 pub use sampler::{SamplerView, TaskDelivery};
+pub(crate) use sampler::{mirror, run};
 pub use tasks::{TaskChange, TaskError};
 
 use crate::apps::DetectionConsumer;

@@ -4,6 +4,7 @@
 //! a plain function of `heldar-perception`. Never: pulls a camera; a stream that tasks ask for is demanded as by a viewer.
 
 mod decode;
+pub(crate) mod mirror;
 mod order;
 mod unit;
 
