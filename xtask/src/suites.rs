@@ -1,4 +1,4 @@
-//! All tests of the workspace, two binaries at a time: most of what they do is wait.
+//! All tests of the workspace, most of them two binaries at a time: what they do is mainly to wait.
 //!
 //! Owns: which binaries there are, where each runs, and which begin first. Contract: every binary runs to its end, whatever
 //! becomes of others; what each says is shown in one piece. Never: which tests there are.
@@ -13,8 +13,10 @@ use crate::say;
 
 /// Binaries at a time. More would save little and make clocks of tests unreliable.
 const AT_ONCE: usize = 2;
-/// Those that take longest begin first.
-const LONGEST: &[&str] = &["faults", "continuity", "access", "frames", "stills", "conformance", "restream"];
+/// Those that judge what a running system loses when it is killed, cut off and starved run before the others, alone.
+const ALONE: &[&str] = &["faults", "continuity"];
+/// Of the others those that take longest begin first.
+const LONGEST: &[&str] = &["access", "frames", "stills", "decoders", "conformance", "restream"];
 
 /// A binary with tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +42,11 @@ pub(crate) fn run() -> Result<(), String> {
     }
     let mut suites: Vec<Suite> = text.lines().filter_map(suite).collect();
     suites.sort_by_key(|suite| LONGEST.iter().position(|name| *name == suite.name).unwrap_or(LONGEST.len()));
-    let waiting = Mutex::new(VecDeque::from(suites));
-    let failed = Mutex::new(Vec::new());
+    let (alone, beside): (Vec<Suite>, Vec<Suite>) =
+        suites.into_iter().partition(|suite| ALONE.contains(&suite.name.as_str()));
+    let alone = alone.into_iter().filter(|suite| !suite.passes()).map(|suite| suite.name).collect();
+    let waiting = Mutex::new(VecDeque::from(beside));
+    let failed: Mutex<Vec<String>> = Mutex::new(alone);
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -89,7 +94,8 @@ impl Suite {
 
 /// The binary with tests that a message of cargo tells of.
 fn suite(message: &str) -> Option<Suite> {
-    let is_test = message.contains("\"reason\":\"compiler-artifact\"") && message.contains("\"test\":true}");
+    let profile = message.split_once("\"profile\":{")?.1.split_once('}')?.0;
+    let is_test = message.contains("\"reason\":\"compiler-artifact\"") && profile.contains("\"test\":true");
     let program = PathBuf::from(unescaped(member(message, "executable").filter(|_| is_test)?));
     let folder = Path::new(&unescaped(member(message, "manifest_path")?)).parent()?.to_owned();
     let target = message.split_once("\"target\":{")?.1;
@@ -147,6 +153,8 @@ mod tests {
         let expect = Suite { program: "/t/it-1".into(), folder: "/r/crates/a".into(), name: "it".to_owned() };
         assert_eq!(found, Some(expect));
         assert_eq!(suite(&artifact("\"test\":true", "null")), None);
+        // A program that has tests, not its tests.
+        assert_eq!(suite(&artifact("\"test\":false", "\"/t/heldar\"")), None);
         assert_eq!(suite("{\"reason\":\"build-finished\",\"success\":true}"), None);
     }
 

@@ -36,6 +36,7 @@ impl Place {
         place.set("HELDAR_API_PORT", &port.to_string());
         // How full the disk of whoever runs the tests is, is no matter of theirs.
         place.set("HELDAR_MIN_FREE_DISK_GB", "0");
+        place.set("HELDAR_MOTION_ENABLED", "false");
         place.set("HELDAR_DEFAULT_SEGMENT_SECONDS", "4");
         place
     }
