@@ -14,7 +14,6 @@ pub(crate) const ABSENT: &[Part] = &[
     Part::DatabaseBackup,
     Part::Triggers,
     Part::DiskHealth,
-    Part::Snapshots,
     Part::FootageBackup,
     Part::Mirror,
     Part::Refill,

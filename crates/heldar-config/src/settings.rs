@@ -44,6 +44,8 @@ pub struct Settings {
     pub playback: PlaybackSettings,
     /// Clips.
     pub clips: ClipSettings,
+    /// Scheduled snapshots.
+    pub snapshots: SnapshotSettings,
     /// Decoder processes.
     pub decoder: DecoderSettings,
     /// Frames for workers, and their results.
@@ -197,6 +199,8 @@ pub struct StorageSettings {
     pub recordings_dir: PathBuf,
     /// Clips.
     pub clips_dir: PathBuf,
+    /// Snapshots.
+    pub snapshots_dir: PathBuf,
 }
 
 /// Store.
@@ -301,6 +305,15 @@ pub struct ClipSettings {
     pub retention: Option<Micros>,
     /// Media jobs at the same time, 1..64.
     pub job_concurrency: usize,
+}
+
+/// Scheduled snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    /// Whether any are taken.
+    pub enabled: bool,
+    /// Age of snapshots that are removed; `None`: never.
+    pub retention: Option<Micros>,
 }
 
 /// Decoder processes.
@@ -414,6 +427,9 @@ impl Settings {
                     .path("HELDAR_RECORDINGS_DIR")
                     .unwrap_or_else(|| data_dir.join("recordings")),
                 clips_dir: values.path("HELDAR_CLIPS_DIR").unwrap_or_else(|| data_dir.join("clips")),
+                snapshots_dir: values
+                    .path("HELDAR_SNAPSHOTS_DIR")
+                    .unwrap_or_else(|| data_dir.join("snapshots")),
                 data_dir: data_dir.clone(),
             },
             database: DatabaseSettings {
@@ -445,6 +461,10 @@ impl Settings {
                     .filter(|h| *h > 0)
                     .map(Micros::from_hours),
                 job_concurrency: values.usize("HELDAR_MEDIA_JOB_CONCURRENCY"),
+            },
+            snapshots: SnapshotSettings {
+                enabled: values.bool("HELDAR_SNAPSHOT_SCHEDULER_ENABLED"),
+                retention: Some(values.int("HELDAR_SNAPSHOT_RETENTION_HOURS")).filter(|h| *h > 0).map(hours),
             },
             decoder: DecoderSettings {
                 program: values.path("HELDAR_DECODER").unwrap_or_else(DecoderSettings::beside),

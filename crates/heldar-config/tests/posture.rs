@@ -336,13 +336,13 @@ fn variables_that_would_narrow_access_are_refused_and_never_ignored() {
 #[test]
 fn variables_of_absent_parts_have_no_effect_and_say_so() {
     let loaded =
-        World::new().env("HELDAR_SNAPSHOT_RETENTION_HOURS", "9").env("HELDAR_AI_ENABLED", "true").load();
+        World::new().env("HELDAR_SMART_CHECK_INTERVAL_S", "60").env("HELDAR_AI_ENABLED", "true").load();
     assert_eq!(errors(&loaded), [""; 0]);
     let warned: Vec<&str> =
         loaded.findings.iter().filter(|f| f.code == "no_effect").map(|f| f.text.as_str()).collect();
-    assert_eq!(warned, ["HELDAR_SNAPSHOT_RETENTION_HOURS (env) has no effect: not in this build: Snapshots"]);
-    let entry = entry(&loaded, "HELDAR_SNAPSHOT_RETENTION_HOURS");
-    assert_eq!((entry.ignored, entry.note.as_deref()), (true, Some("not in this build: Snapshots")));
+    assert_eq!(warned, ["HELDAR_SMART_CHECK_INTERVAL_S (env) has no effect: not in this build: Disk health"]);
+    let entry = entry(&loaded, "HELDAR_SMART_CHECK_INTERVAL_S");
+    assert_eq!((entry.ignored, entry.note.as_deref()), (true, Some("not in this build: Disk health")));
 }
 
 #[test]

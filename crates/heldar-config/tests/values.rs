@@ -196,6 +196,11 @@ fn defaults() {
     );
     assert_eq!(settings.storage.recordings_dir.to_str(), Some("./data/recordings"));
     assert_eq!(settings.storage.clips_dir.to_str(), Some("./data/clips"));
+    assert_eq!(settings.storage.snapshots_dir.to_str(), Some("./data/snapshots"));
+    assert_eq!(
+        (settings.snapshots.enabled, settings.snapshots.retention),
+        (true, Some(Micros::from_hours(168)))
+    );
     assert_eq!(settings.database.target, DatabaseTarget::Sqlite("./data/heldar.db".into()));
     assert_eq!(settings.database.max_bytes, Some(4 << 30));
     assert_eq!(settings.recorder.fragment, Micros::from_millis(1000));
@@ -218,6 +223,9 @@ fn set_values_reach_their_settings() {
     let settings = World::new()
         .env("HELDAR_DATA_DIR", "/srv/a b%20?c")
         .env("HELDAR_CLIPS_DIR", "/srv/clips")
+        .env("HELDAR_SNAPSHOTS_DIR", "/srv/pictures")
+        .env("HELDAR_SNAPSHOT_SCHEDULER_ENABLED", "false")
+        .env("HELDAR_SNAPSHOT_RETENTION_HOURS", "0")
         .env("HELDAR_MAX_DB_GB", "-1")
         .env("HELDAR_CLIP_RETENTION_HOURS", "0")
         .env("HELDAR_PLAYBACK_SESSION_TTL_MINUTES", "1.5")
@@ -235,6 +243,8 @@ fn set_values_reach_their_settings() {
     assert_eq!(settings.database.target, DatabaseTarget::Sqlite("/srv/a b%20?c/heldar.db".into()));
     assert_eq!(settings.storage.recordings_dir.to_str(), Some("/srv/a b%20?c/recordings"));
     assert_eq!(settings.storage.clips_dir.to_str(), Some("/srv/clips"));
+    assert_eq!(settings.storage.snapshots_dir.to_str(), Some("/srv/pictures"));
+    assert_eq!((settings.snapshots.enabled, settings.snapshots.retention), (false, None));
     assert_eq!(settings.database.max_bytes, None);
     assert_eq!(settings.clips.retention, None);
     assert_eq!(settings.playback.session_ttl, Micros::from_secs(90));

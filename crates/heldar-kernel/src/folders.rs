@@ -30,14 +30,15 @@ pub(crate) fn lock_data_folder(settings: &Settings) -> Result<std::fs::File, Sta
     }
 }
 
-/// Makes the data folder and that of clips.
+/// Makes the data folder and those of clips and snapshots.
 ///
 /// # Errors
 /// One cannot be made.
 pub(crate) fn make_folders(settings: &Settings) -> Result<(), StartFailure> {
     let folder = |what| move |source| StartFailure::Folder { what, source };
     make_folder(&settings.storage.data_dir).map_err(folder("data"))?;
-    make_folder(&settings.storage.clips_dir).map_err(folder("clips"))
+    make_folder(&settings.storage.clips_dir).map_err(folder("clips"))?;
+    make_folder(&settings.storage.snapshots_dir).map_err(folder("snapshots"))
 }
 
 /// Opens the recordings folder, and remembers which it is. One whose disk is not there is waited for: the server starts

@@ -52,6 +52,7 @@ use crate::reads::{Read, Reads};
 use crate::registry::{Author, Registry};
 use crate::retention::{Ground, Retention, RetentionConfig};
 use crate::secrets::{Sealer, SecretError};
+use crate::snapshots::Snapshots;
 use crate::stills::Stills;
 
 /// Key of the setting that tells a clean stop.
@@ -157,6 +158,8 @@ pub struct Kernel {
     pub perception: Perception,
     /// What makes single pictures.
     pub stills: Stills,
+    /// Scheduled snapshots.
+    pub snapshots: Snapshots,
     /// Limits of footage, and leases on segments.
     pub retention: Retention,
     /// The check of older days.
@@ -282,6 +285,7 @@ impl Kernel {
             apps,
             perception,
             stills: Stills::new(settings.decoder.program.clone()),
+            snapshots: Snapshots::new(&settings),
             registry: Registry::default(),
             reads: Reads::default(),
             started_at: clock.wall(),

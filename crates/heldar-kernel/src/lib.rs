@@ -24,5 +24,6 @@ pub mod registry;
 pub mod retention;
 pub mod rhythm;
 pub mod secrets;
+pub mod snapshots;
 pub mod stills;
 pub mod tls;

@@ -2,6 +2,8 @@
 //! that the test cameras burn into every picture.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "stills/snapshots.rs"]
+mod snapshots;
 mod support;
 
 use std::path::{Path, PathBuf};

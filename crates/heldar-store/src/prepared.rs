@@ -256,6 +256,25 @@ fn perception_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     queries
 }
 
+fn snapshot_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let camera = CameraId::new("a").unwrap();
+    let (schedule, snapshot) = (PublicId::new("snsch", 1), PublicId::new("snap", 1));
+    let mut queries = vec![read::snapshot::schedules_of_query(&camera)];
+    for range in ranges() {
+        for after in maybe(WallTime(3)) {
+            queries.push(read::snapshot::list_query(&camera, range, after, 10));
+        }
+    }
+    for filter in filters {
+        queries.push(read::snapshot::schedule_query(filter, schedule));
+        queries.push(read::snapshot::one_query(filter, snapshot));
+        for after in maybe(schedule) {
+            queries.push(read::snapshot::running_query(filter, after, 10));
+        }
+    }
+    queries
+}
+
 fn detection_queries() -> Vec<Query> {
     let mut queries = Vec::new();
     for arms in read::detection::every_arm() {
@@ -383,7 +402,8 @@ async fn composed_statements_run_on_both_engines() {
             .chain(history_queries(&filters))
             .chain(clip_and_audit_queries(&filters, &scopes))
             .chain(account_queries())
-            .chain(perception_queries(&filters));
+            .chain(perception_queries(&filters))
+            .chain(snapshot_queries(&filters));
         for query in queries {
             let command = query.command();
             let text = command.text.clone();
@@ -418,6 +438,32 @@ async fn segments_are_never_scanned() {
             assert!(!scan || step.contains("segment_unsealed"), "{text}: {step}");
             // Streams are few; segments are read in order.
             assert!(!text.contains("segment g") || !step.contains("TEMP B-TREE"), "{text}: {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn snapshots_are_read_in_order_and_removed_by_index() {
+    let mut conn = sqlite().await;
+    let camera = CameraId::new("a").unwrap();
+    let filters = [CameraFilter::Every, CameraFilter::One(&camera)];
+    let mut commands: Vec<Command> = snapshot_queries(&filters).into_iter().map(Query::command).collect();
+    for (_, text) in crate::op::STATEMENTS.iter().copied().flatten() {
+        if text.contains("snapshot") {
+            let args = (0..20).map(|_| Arg::Int(None)).collect();
+            commands.push(Command { text: (*text).into(), args });
+        }
+    }
+    assert!(commands.len() > 15, "{}", commands.len());
+    for command in commands {
+        let text = command.text.clone();
+        // Schedules are few.
+        if text.contains("s.enabled = 1") {
+            continue;
+        }
+        for step in plan(&mut conn, command).await {
+            let scan = step.starts_with("SCAN") && !step.contains("USING");
+            assert!(!scan && !step.contains("TEMP B-TREE"), "{text}: {step}");
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod paging;
 pub mod playback;
 pub mod requester;
 pub mod sites;
+pub mod snapshots;
 pub mod stills;
 pub mod system;
 pub mod timeline;
@@ -52,6 +53,7 @@ pub fn routes() -> RouteTable<Api> {
     timeline::routes(&mut table);
     playback::routes(&mut table);
     stills::routes(&mut table);
+    snapshots::routes(&mut table);
     ai::routes(&mut table);
     clips::routes(&mut table);
     live::routes(&mut table);

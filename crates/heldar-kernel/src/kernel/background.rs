@@ -70,6 +70,10 @@ impl Kernel {
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("snapshots", &kernel.health.restarts, || crate::snapshots::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("feed", &kernel.health.restarts, || fanout::feed(kernel.clone())).await;
         }));
         let kernel = self.clone();

@@ -1,6 +1,6 @@
 //! Keeps footage within its limits: age, quotas, the cap of all recordings, the floor of free disk space.
 //!
-//! Owns: when sweeps run, the deletion of footage and clips, the removal of old rows, and leases on segments. What goes is
+//! Owns: when sweeps run, the deletion of footage, clips and snapshots, the removal of old rows, and leases on segments. What goes is
 //! decided by the planner in `heldar_timeline`; the order of disk and store steps is that of the commit protocol, see
 //! `execute`. Never: holds up recording; deletes what is leased or open.
 //!
@@ -35,6 +35,7 @@ use crate::engine::journal::Journal;
 use crate::health::{DiskGate, Oldest};
 use crate::kernel::Kernel;
 use crate::rhythm::Rhythm;
+use crate::snapshots::SnapshotFolder;
 use leases::Leases;
 use notices::Trigger;
 use sweep::Memory;
@@ -85,6 +86,10 @@ pub struct RetentionConfig {
     pub clips: ClipFolder,
     /// Age of clips that are removed; `None`: never.
     pub clip_age: Option<Micros>,
+    /// The snapshots.
+    pub snapshots: SnapshotFolder,
+    /// Age of snapshots that are removed; `None`: never.
+    pub snapshot_age: Option<Micros>,
     /// Age of events, audit rows and gaps that are removed.
     pub row_age: Micros,
     /// Age of detections and their batches that are removed.
@@ -97,6 +102,8 @@ impl From<&Settings> for RetentionConfig {
             limits: settings.retention.clone(),
             clips: ClipFolder::new(&settings.storage.clips_dir),
             clip_age: settings.clips.retention,
+            snapshots: SnapshotFolder::new(&settings.storage.snapshots_dir),
+            snapshot_age: settings.snapshots.retention,
             row_age: settings.audit.retention,
             detection_age: settings.perception.retention,
         }

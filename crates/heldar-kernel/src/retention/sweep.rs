@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use heldar_base::{CameraId, WallTime};
 use heldar_disk::DiskSpace;
 use heldar_store::StoreError;
+use heldar_store::op::OldSnapshots;
 use heldar_timeline::retention::{
     AgeMark, Condition, Disk, Episodes, FloorProgress, FloorWatch, Item, Kept, Plan, Policy, Purpose, Reason,
 };
@@ -44,6 +45,8 @@ pub struct SweepReport {
     pub finished: u64,
     /// Clips that are gone.
     pub clips: u64,
+    /// Snapshots that are gone.
+    pub snapshots: u64,
     /// Old rows that are gone.
     pub rows: u64,
     /// What stands in the way of a limit.
@@ -113,6 +116,11 @@ impl Retention {
             let motion = upkeep::longest_for_motion(&ground.store).await?.max(row_age);
             let keep = upkeep::KeepRows { history: row_age, detections: detection_age, motion };
             report.rows = upkeep::prune(&ground.store, now, keep).await?;
+            if let Some(age) = ground.settings.snapshot_age {
+                let which = OldSnapshots::Before(now - age);
+                report.snapshots +=
+                    upkeep::remove_snapshots(&ground.store, &ground.settings.snapshots, which).await?;
+            }
         }
         Ok(report)
     }
@@ -124,6 +132,8 @@ impl Retention {
         memory: &mut Memory,
         report: &mut SweepReport,
     ) -> Result<(), StoreError> {
+        let (folder, which) = (&self.ground.settings.snapshots, OldSnapshots::OfDeletedCameras);
+        report.snapshots += upkeep::remove_snapshots(executor.store, folder, which).await?;
         let left = executor.finish_leftovers().await?;
         report.finished = left.finished;
         memory.gone.extend(left.cameras);

@@ -1,16 +1,22 @@
-//! What else goes with age: clips, and old rows of events, audit and gaps.
+//! What else goes with age: clips, snapshots, and old rows of events, audit and gaps.
 //!
-//! Owns: the order for a clip (row marked, file unlinked, row removed) and the length of slices. Never: holds up a write
+//! Owns: the order for a clip (row marked, file unlinked, row removed), that for a snapshot (row removed, file unlinked) and the
+//! length of slices. Never: holds up a write
 //! for longer than a slice.
 
 use heldar_base::{Micros, PublicId, Scope, WallTime};
-use heldar_store::op::{MarkClipsDeleting, Prunable, Prune, RemoveClips, ReturnFreePages};
+use heldar_store::op::{
+    MarkClipsDeleting, OldSnapshots, Prunable, Prune, RemoveClips, RemoveSnapshots, ReturnFreePages,
+};
 use heldar_store::{CameraQuery, Clip, Store, StoreError};
 
 use crate::clips::ClipFolder;
+use crate::snapshots::SnapshotFolder;
 
 /// Clips deleted at a time.
 const CLIPS: u32 = 100;
+/// Snapshots deleted at a time.
+const SNAPSHOTS: u32 = 200;
 /// Rows of a slice.
 const SLICE: u32 = 500;
 /// The write rate looks back this long, in whole hours.
@@ -67,6 +73,29 @@ async fn unlink(store: &Store, folder: &ClipFolder, clips: Vec<Clip>) -> Result<
         return Ok(0);
     }
     store.write(RemoveClips { ids }).await
+}
+
+/// Removes snapshots, slice by slice. Answers with how many. The file of a row that is gone and that cannot be removed now
+/// goes at the next start, as after a crash.
+pub(super) async fn remove_snapshots(
+    store: &Store,
+    folder: &SnapshotFolder,
+    which: OldSnapshots,
+) -> Result<u64, StoreError> {
+    let mut gone = 0;
+    loop {
+        let files = store.write(RemoveSnapshots { which, limit: SNAPSHOTS }).await?;
+        let count = files.len() as u64;
+        if count > 0 {
+            folder.remove(files).await;
+        }
+        gone += count;
+        if count < u64::from(SNAPSHOTS) {
+            return Ok(gone);
+        }
+        // Whoever waits for the writer comes first.
+        tokio::task::yield_now().await;
+    }
 }
 
 /// How long rows are kept.

@@ -16,7 +16,7 @@ use crate::kernel::Kernel;
 use crate::live::NotWatchable;
 
 /// How long a stream that does not run yet may take to show a picture.
-const FIRST_PICTURE: Duration = Duration::from_secs(9);
+pub(crate) const FIRST_PICTURE: Duration = Duration::from_secs(9);
 
 /// Why there is no live picture.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum LiveStillError {
     Shot(#[from] ShotError),
 }
 
+/// A stream that is followed and has shown a picture.
+pub(crate) struct Followed {
+    stream: StreamId,
+    units: Units,
+    /// From the newest sync sample on.
+    group: Vec<std::sync::Arc<AccessUnit>>,
+}
+
 impl Kernel {
     /// The newest picture of a camera; it takes a slot for media jobs. A stream that does not run is started as for a
     /// viewer.
@@ -44,7 +52,22 @@ impl Kernel {
         kind: Option<StreamKind>,
         output: Output,
     ) -> Result<Shot, LiveStillError> {
+        let followed = self.first_picture(camera, kind, Instant::now() + FIRST_PICTURE).await?;
         let _slot = self.media_slot().await?;
+        self.newest_picture(followed, output).await
+    }
+
+    /// Follows a camera, and waits for its first picture without a slot: a camera that does not answer keeps nobody from
+    /// his. A stream that does not run is started as for a viewer.
+    ///
+    /// # Errors
+    /// [`LiveStillError`].
+    pub(crate) async fn first_picture(
+        &self,
+        camera: &Camera,
+        kind: Option<StreamKind>,
+        deadline: Instant,
+    ) -> Result<Followed, LiveStillError> {
         let view = self.view(camera, kind).map_err(LiveStillError::NotWatchable)?;
         let runs = |flows: bool, stream: &StreamId| flows && self.ingest.get(stream).is_some();
         let flows = |feed: &heldar_live::Feed| feed.bus().tracks().borrow().flows;
@@ -56,9 +79,27 @@ impl Kernel {
         };
         self.demand(stream);
         let mut units = feed.bus().follow();
-        let group = group(&mut units, Instant::now() + FIRST_PICTURE).await;
+        let mut group = Vec::new();
+        gather(&mut units, &mut group, deadline).await;
+        match group.is_empty() {
+            true => Err(LiveStillError::Camera(self.last_error(stream))),
+            false => Ok(Followed { stream: stream.clone(), units, group }),
+        }
+    }
+
+    /// The newest picture of what is followed, for a caller who has a slot.
+    ///
+    /// # Errors
+    /// [`LiveStillError`].
+    pub(crate) async fn newest_picture(
+        &self,
+        followed: Followed,
+        output: Output,
+    ) -> Result<Shot, LiveStillError> {
+        let Followed { stream, mut units, mut group } = followed;
+        gather(&mut units, &mut group, Instant::now() + FIRST_PICTURE).await;
         let Some(params) = group.last().and_then(|unit| unit.params.video().cloned()) else {
-            return Err(LiveStillError::Camera(self.last_error(stream)));
+            return Err(LiveStillError::Camera(self.last_error(&stream)));
         };
         let (captured_at, wanted) = newest(&group);
         let units = (0..).zip(group.iter().map(|unit| unit.payload.clone())).collect();
@@ -77,19 +118,18 @@ impl Kernel {
     }
 }
 
-/// The pictures from the newest sync sample up to the newest picture, waiting for the first.
-async fn group(units: &mut Units, deadline: Instant) -> Vec<std::sync::Arc<AccessUnit>> {
-    let mut group: Vec<std::sync::Arc<AccessUnit>> = Vec::new();
+/// Brings a group up to date: the pictures from the newest sync sample up to the newest picture, waiting for the first.
+async fn gather(units: &mut Units, group: &mut Vec<std::sync::Arc<AccessUnit>>, deadline: Instant) {
     loop {
         let received = if group.is_empty() {
             match timeout_at(deadline, units.recv()).await {
                 Ok(received) => received,
-                Err(_elapsed) => return group,
+                Err(_elapsed) => return,
             }
         } else {
             match units.try_recv() {
                 Some(received) => received,
-                None => return group,
+                None => return,
             }
         };
         match received {
@@ -103,7 +143,7 @@ async fn group(units: &mut Units, deadline: Instant) -> Vec<std::sync::Arc<Acces
             }
             Received::Piece(_sound) => {}
             Received::Lagged(_) | Received::Interrupted => group.clear(),
-            Received::Closed => return group,
+            Received::Closed => return,
         }
     }
 }

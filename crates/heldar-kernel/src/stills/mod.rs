@@ -16,6 +16,7 @@ use heldar_decode::wire::Image;
 use heldar_decode::{Decoders, Options, StillError};
 use tokio::sync::OwnedSemaphorePermit;
 
+pub(crate) use live::FIRST_PICTURE;
 pub use live::LiveStillError;
 pub use recorded::Absence;
 pub use tiles::{Tile, TileCache};
@@ -24,7 +25,7 @@ use crate::footage::FootageError;
 use crate::kernel::Kernel;
 
 /// How long a picture waits for a slot.
-const SLOT_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const SLOT_WAIT: Duration = Duration::from_secs(10);
 /// Memory of a decoder process in MiB: what a picture of 8192x4320 needs, with those it refers to.
 const MEMORY_MB: u32 = 2048;
 /// How long one coded picture may take.

@@ -17,6 +17,10 @@ use crate::footage::{FootageError, SegmentInfo};
 use crate::kernel::Kernel;
 use crate::ledger::Depth;
 
+/// Half a tick of a file's clock, rounded up: a picture is recorded at the tick nearest to when it was captured, so that the
+/// instant at which a live picture was captured may lie that much before the one that is recorded for it.
+const HALF_TICK: Micros = Micros(6);
+
 /// Why nothing is on screen at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
@@ -57,7 +61,8 @@ impl Kernel {
         let Some(coded) = self.coded_at(scope, stream, at).await? else {
             return Err(ShotError::NoFootage(self.absence(scope, stream, at).await?));
         };
-        self.shot(coded, output).await
+        let shot = self.shot(coded, output).await?;
+        Ok(Shot { captured_at: shot.captured_at.min(at), ..shot })
     }
 
     /// What must be decoded for the picture on screen at an instant.
@@ -77,13 +82,14 @@ impl Kernel {
             return Ok(None);
         }
         let table = self.sample_table(&segment).await?;
-        match still_at(&table, segment.start(), at, None) {
+        let on_clock = (at + HALF_TICK).min(segment.end);
+        match still_at(&table, segment.start(), on_clock, None) {
             StillAt::Found(still) => Ok(coded(still, &table, &segment, None)),
             StillAt::Nothing => Ok(None),
             StillAt::NeedsPredecessor => {
                 let Some(before) = self.predecessor(scope, &segment).await? else { return Ok(None) };
                 let earlier = self.sample_table(&before).await?;
-                match still_at(&table, segment.start(), at, Some(&earlier)) {
+                match still_at(&table, segment.start(), on_clock, Some(&earlier)) {
                     StillAt::Found(still) => Ok(coded(still, &table, &segment, Some(&before))),
                     StillAt::NeedsPredecessor | StillAt::Nothing => Ok(None),
                 }

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use heldar_base::{CameraId, Capability, Micros, Principal, StreamId, StreamKind, WallTime};
+use heldar_base::{CameraId, Capability, Micros, Principal, PublicId, StreamId, StreamKind, WallTime};
 use heldar_kernel::perception::TaskChange;
 use heldar_kernel::registry::Author;
+use heldar_kernel::snapshots::file_name;
 use heldar_perception::task::NewTask;
-use heldar_store::op::InsertClip;
-use heldar_store::{CameraQuery, Clip};
+use heldar_store::op::{CreateSnapshotSchedule, InsertClip, InsertSnapshot};
+use heldar_store::{CameraQuery, Clip, Snapshot, SnapshotSchedule, SnapshotScheduleFields};
 use serde_json::{Value, json};
 
 use crate::house::{House, bytes_without_id, reason, text};
@@ -72,6 +73,8 @@ struct Things<'a> {
     sessions: BTreeMap<&'static str, String>,
     files: BTreeMap<&'static str, String>,
     tasks: BTreeMap<&'static str, String>,
+    schedules: BTreeMap<&'static str, String>,
+    snapshots: BTreeMap<&'static str, (String, String)>,
     number: std::cell::Cell<u128>,
 }
 
@@ -79,7 +82,8 @@ impl<'a> Things<'a> {
     async fn new(house: &'a House, base: WallTime) -> Self {
         let (clips, sessions, number) = (BTreeMap::new(), BTreeMap::new(), std::cell::Cell::new(1));
         let (files, tasks) = (BTreeMap::new(), BTreeMap::new());
-        let mut things = Things { house, base, clips, sessions, files, tasks, number };
+        let (schedules, snapshots) = (BTreeMap::new(), BTreeMap::new());
+        let mut things = Things { house, base, clips, sessions, files, tasks, schedules, snapshots, number };
         for camera in ["gate", "yard"] {
             let clip = things.clip(camera).await;
             things.clips.insert(camera, clip);
@@ -87,6 +91,10 @@ impl<'a> Things<'a> {
             things.sessions.insert(camera, session);
             let task = things.task(camera).await;
             things.tasks.insert(camera, task);
+            let schedule = things.schedule(camera).await;
+            things.schedules.insert(camera, schedule);
+            let snapshot = things.snapshot(camera).await;
+            things.snapshots.insert(camera, snapshot);
             let segments = house.see(&format!("/api/v1/cameras/{camera}/segments")).await;
             let path = text(&segments[0]["path"]);
             things.files.insert(camera, path.rsplit('/').next().unwrap().to_owned());
@@ -106,10 +114,40 @@ impl<'a> Things<'a> {
         }
     }
 
+    async fn schedule(&self, camera: &'static str) -> String {
+        self.number.set(self.number.get() + 1);
+        let id = PublicId::new(SnapshotSchedule::PREFIX, self.number.get());
+        let fields = SnapshotScheduleFields { interval_seconds: 86_400, enabled: false };
+        let (camera, now) = (CameraId::new(camera).unwrap(), self.house.now());
+        self.house.kernel.store.write(CreateSnapshotSchedule { id, camera, fields, now }).await.unwrap();
+        id.to_string()
+    }
+
+    /// A scheduled snapshot of one byte: its id and the name of its file.
+    async fn snapshot(&self, camera: &'static str) -> (String, String) {
+        self.number.set(self.number.get() + 1);
+        let number = self.number.get();
+        let taken_at = self.base + Micros::from_millis(i64::try_from(number).unwrap());
+        let snapshot = Snapshot {
+            id: PublicId::new(Snapshot::PREFIX, number),
+            camera: CameraId::new(camera).unwrap(),
+            schedule: None,
+            taken_at,
+            size_bytes: 1,
+            created_at: taken_at,
+        };
+        let (id, name) = (snapshot.id.to_string(), file_name(taken_at));
+        let folder = self.house.kernel.settings.storage.snapshots_dir.join(camera);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(&name), b"x").unwrap();
+        self.house.kernel.store.write(InsertSnapshot { snapshot }).await.unwrap();
+        (id, name)
+    }
+
     /// A clip of one byte.
     async fn clip(&self, camera: &'static str) -> (String, String) {
         self.number.set(self.number.get() + 1);
-        let id = heldar_base::PublicId::new(Clip::PREFIX, self.number.get());
+        let id = PublicId::new(Clip::PREFIX, self.number.get());
         let clip = Clip {
             id,
             camera: CameraId::new(camera).unwrap(),
@@ -177,6 +215,23 @@ impl<'a> Things<'a> {
                     (false, false) => self.tasks[camera].clone(),
                 };
                 put("{task_id}", &id);
+            }
+            "/api/v1/snapshot-schedules/{schedule_id}" => {
+                let id = match (ghost, destroys) {
+                    (true, _) => nothing("snsch"),
+                    (false, true) => self.schedule(camera).await,
+                    (false, false) => self.schedules[camera].clone(),
+                };
+                put("{schedule_id}", &id);
+            }
+            "/api/v1/snapshots/{id}" => {
+                let id = if ghost { nothing("snap") } else { self.snapshot(camera).await.0 };
+                put("{id}", &id);
+            }
+            "/media/snapshots/{camera}/{file}" => {
+                put("{camera}", camera);
+                let (_, file) = self.snapshots.get(camera).unwrap_or(&self.snapshots["gate"]);
+                path = path.replace("{file}", file);
             }
             "/api/v1/ai/leases/{lease_id}" => put("{lease_id}", &nothing("lse")),
             p if p.starts_with("/api/v1/ai/consumers/{name}") => {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use heldar_base::{CameraId, Clock as _, Micros, PublicId, WallTime};
-use heldar_store::op::{AppendEvents, DeleteCamera, InsertClip, MarkDeleting, Markable};
-use heldar_store::{Clip, NewEvent, Severity};
+use heldar_kernel::snapshots::SnapshotFolder;
+use heldar_store::op::{AppendEvents, DeleteCamera, InsertClip, InsertSnapshot, MarkDeleting, Markable};
+use heldar_store::{Clip, NewEvent, Severity, Snapshot};
 use serde_json::json;
 
 use crate::ground::{
@@ -63,6 +64,100 @@ async fn day_folders_go_when_they_are_empty() {
     kernel.retention.sweep().await.unwrap();
     assert!(!folder.exists());
     consistent(kernel).await;
+}
+
+/// A snapshot of some time ago; its path below the folder of snapshots.
+async fn snapshot(world: &World, number: u128, name: &str, age: Micros) -> String {
+    let kernel = &world.kernel;
+    let taken_at = kernel.clock.wall() - age;
+    let path = SnapshotFolder::relative(&id(name), taken_at);
+    let file = kernel.settings.storage.snapshots_dir.join(&path);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, b"jpeg").unwrap();
+    let snapshot = Snapshot {
+        id: PublicId::new(Snapshot::PREFIX, number),
+        camera: id(name),
+        schedule: None,
+        taken_at,
+        size_bytes: 4,
+        created_at: taken_at,
+    };
+    kernel.store.write(InsertSnapshot { snapshot }).await.unwrap();
+    path
+}
+
+/// Waits until the folder of snapshots holds these files, and no folder without any.
+async fn snapshots_are(world: &World, expect: &[&String]) {
+    let root = world.kernel.settings.storage.snapshots_dir.clone();
+    let expect: BTreeSet<String> = expect.iter().map(|path| (*path).clone()).collect();
+    let mut found = BTreeSet::new();
+    for _ in 0..200 {
+        found.clear();
+        for camera in std::fs::read_dir(&root).unwrap() {
+            let camera = camera.unwrap().file_name().into_string().unwrap();
+            let files: Vec<_> = std::fs::read_dir(root.join(&camera)).unwrap().collect();
+            if files.is_empty() {
+                found.insert(camera.clone());
+            }
+            for file in files {
+                found.insert(format!("{camera}/{}", file.unwrap().file_name().to_str().unwrap()));
+            }
+        }
+        if found == expect {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(found, expect);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_go_with_age_and_with_their_camera() {
+    let world = World::start_with(&[ALONE, ("HELDAR_SNAPSHOT_RETENTION_HOURS", "2")]).await;
+    for name in ["gate", "yard", "roof"] {
+        camera(&world.kernel, name, |_| {}).await;
+    }
+    snapshot(&world, 1, "gate", hours(3)).await;
+    let young = snapshot(&world, 2, "gate", hours(1)).await;
+    snapshot(&world, 3, "yard", hours(3)).await;
+    let of_roof = snapshot(&world, 4, "roof", hours(1)).await;
+    assert_eq!(world.kernel.retention.sweep().await.unwrap().snapshots, 2);
+    snapshots_are(&world, &[&young, &of_roof]).await;
+    let listed = world.get("/api/v1/cameras/gate/snapshots").await.ok();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["path"]), (1, &json!(young)));
+
+    // Without a limit of age they stay, but for those of a camera that is deleted.
+    let world = world.restart(&[ALONE, ("HELDAR_SNAPSHOT_RETENTION_HOURS", "0")]).await;
+    let old = snapshot(&world, 5, "gate", hours(30_000)).await;
+    assert_eq!(world.kernel.retention.sweep().await.unwrap().snapshots, 0);
+    world.kernel.store.write(DeleteCamera { id: id("roof") }).await.unwrap();
+    assert_eq!(world.get(&format!("/media/snapshots/{of_roof}")).await.status, 404);
+    world.kernel.retention.kick();
+    snapshots_are(&world, &[&young, &old]).await;
+    world.kernel.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_removes_files_of_snapshots_without_rows() {
+    let world = World::start_with(&[ALONE]).await;
+    camera(&world.kernel, "gate", |_| {}).await;
+    let kept = snapshot(&world, 1, "gate", hours(1)).await;
+    let root = world.kernel.settings.storage.snapshots_dir.clone();
+    std::fs::create_dir(root.join("ghost")).unwrap();
+    let foreign = "gate/notes.txt".to_owned();
+    for path in [
+        "gate/20260701T000000000Z.jpg",
+        "gate/.snapshot-20260701T000000000Z.jpg",
+        "ghost/20260701T000000000Z.jpg",
+        &foreign,
+    ] {
+        std::fs::write(root.join(path), b"x").unwrap();
+    }
+    let world = world.restart(&[ALONE]).await;
+    // What is no snapshot is nobody's to remove.
+    snapshots_are(&world, &[&kept, &foreign]).await;
+    assert_eq!(world.get(&format!("/media/snapshots/{kept}")).await.bytes, b"jpeg");
+    world.kernel.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,8 @@ impl Engine {
             limits: from.limits.clone(),
             clips: ClipFolder::new(from.folder.join("clips")),
             clip_age: None,
+            snapshots: heldar_kernel::snapshots::SnapshotFolder::new(from.folder.join("snapshots")),
+            snapshot_age: None,
             row_age: Micros::from_hours(1000),
             detection_age: Micros::from_hours(1000),
         };

@@ -92,6 +92,9 @@ fn keep_apart(settings: &mut Settings, entries: &[DoctorEntry]) {
     if !by_flag("HELDAR_CLIPS_DIR") {
         storage.clips_dir = storage.data_dir.join("clips");
     }
+    if !by_flag("HELDAR_SNAPSHOTS_DIR") {
+        storage.snapshots_dir = storage.data_dir.join("snapshots");
+    }
     if !by_flag("HELDAR_DATABASE_URL") {
         settings.database.target = DatabaseTarget::in_folder(&storage.data_dir);
     }

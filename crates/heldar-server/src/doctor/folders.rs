@@ -20,6 +20,7 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
         ("HELDAR_DATA_DIR", &storage.data_dir),
         ("HELDAR_RECORDINGS_DIR", &storage.recordings_dir),
         ("HELDAR_CLIPS_DIR", &storage.clips_dir),
+        ("HELDAR_SNAPSHOTS_DIR", &storage.snapshots_dir),
     ] {
         findings.extend(folder(variable, path));
     }

@@ -14,6 +14,7 @@ mod gap;
 mod page;
 mod segment;
 mod sign_in;
+mod snapshot;
 mod status;
 mod stream;
 
@@ -36,6 +37,7 @@ pub use gap::{FillState, Gap, GapCursor, GapFilter, GapOrder, WantedChange};
 pub use page::{Page, TimeRange};
 pub use segment::{Hole, Segment, SegmentSpan, SegmentState};
 pub use sign_in::{ClientCursor, KnownClient, SignInFailure, SignInSession};
+pub use snapshot::{Snapshot, SnapshotFile, SnapshotSchedule, SnapshotScheduleFields};
 pub use status::{CameraState, CameraStatus};
 pub use stream::{AudioFormat, CodecParams, Observed, Stream, StreamSums, StreamTotals, WriteRate};
 

@@ -25,6 +25,7 @@ mod prune_batches;
 mod segment;
 mod sign_in;
 mod site;
+mod snapshot;
 mod status;
 mod stream;
 mod tx;
@@ -51,6 +52,10 @@ pub use segment::{
 };
 pub use sign_in::{ClearFailures, CountFailure, EndSessions, EndSessionsOf, Failure, SignIn, TouchSessions};
 pub use site::{CreateSite, DeleteSetting, DeleteSite, OnCameras, PutSetting, UpdateSite};
+pub use snapshot::{
+    CreateSnapshotSchedule, DeleteSnapshot, DeleteSnapshotSchedule, InsertSnapshot, NoteSnapshotFired,
+    OldSnapshots, RemoveSnapshots, UpdateSnapshotSchedule,
+};
 pub use status::PutStatuses;
 pub use stream::{EnsureParams, EnsureStream, ObserveStream};
 pub(crate) use tx::{OpError, Tx, conflict, not_found, refused};
@@ -204,6 +209,18 @@ area! {
     }
 }
 area! {
+    /// Scheduled snapshots.
+    Snapshots {
+        CreateSnapshotSchedule -> crate::model::SnapshotSchedule,
+        UpdateSnapshotSchedule -> crate::model::SnapshotSchedule,
+        DeleteSnapshotSchedule -> (),
+        NoteSnapshotFired -> (),
+        InsertSnapshot -> (),
+        DeleteSnapshot -> crate::model::SnapshotFile,
+        RemoveSnapshots -> Vec<crate::model::SnapshotFile>,
+    }
+}
+area! {
     /// People, API keys, login sessions, sign-in protection, preferences.
     Accounts {
         CreateAccount -> (),
@@ -270,6 +287,8 @@ pub enum WriteOp {
     History(History),
     /// Exported clips.
     Clips(Clips),
+    /// Scheduled snapshots.
+    Snapshots(Snapshots),
     /// People, API keys, login sessions, sign-in protection, preferences.
     Accounts(Accounts),
     /// AI tasks and leases, batches, their consumers, motion.
@@ -291,6 +310,7 @@ impl WriteOp {
             WriteOp::Ledger(op) => op.durability(),
             WriteOp::History(op) => op.durability(),
             WriteOp::Clips(op) => op.durability(),
+            WriteOp::Snapshots(op) => op.durability(),
             WriteOp::Accounts(op) => op.durability(),
             WriteOp::Perception(op) => op.durability(),
             WriteOp::Apps(op) => op.durability(),
@@ -315,6 +335,7 @@ impl WriteOp {
             WriteOp::History(History::AppendEvents(op)) => op.events.len().max(1),
             WriteOp::Recording(Recording::MarkDeleting(op)) => op.ids.len().max(1),
             WriteOp::Recording(Recording::RemoveMarked(op)) => op.ids.len().max(1),
+            WriteOp::Snapshots(Snapshots::RemoveSnapshots(op)) => op.rows() as usize,
             WriteOp::Accounts(Accounts::TouchSessions(op)) => op.touched.len().max(1),
             WriteOp::Accounts(Accounts::TouchKeys(op)) => op.touched.len().max(1),
             WriteOp::Accounts(Accounts::EndSessions(op)) => op.ids.len().max(1),
@@ -337,6 +358,7 @@ impl WriteOp {
             WriteOp::Ledger(op) => op.apply(tx).await,
             WriteOp::History(op) => op.apply(tx).await,
             WriteOp::Clips(op) => op.apply(tx).await,
+            WriteOp::Snapshots(op) => op.apply(tx).await,
             WriteOp::Accounts(op) => op.apply(tx).await,
             WriteOp::Perception(op) => op.apply(tx).await,
             WriteOp::Apps(op) => op.apply(tx).await,
@@ -371,6 +393,7 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     segment::STATEMENTS,
     sign_in::STATEMENTS,
     site::STATEMENTS,
+    snapshot::STATEMENTS,
     status::STATEMENTS,
     stream::STATEMENTS,
     tx::STATEMENTS,

@@ -21,6 +21,7 @@ pub(crate) mod motion;
 pub(crate) mod segment;
 pub(crate) mod sign_in;
 pub(crate) mod site;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod stream;
 
@@ -28,6 +29,7 @@ pub(crate) use ai_task::{TASK_BY_ID, TASK_IN_SLOT, task_from};
 pub use camera::CameraQuery;
 pub(crate) use clip::{CLIP_BY_ID, clip_from};
 pub use consumer::Letters;
+pub(crate) use snapshot::{SNAPSHOT_SCHEDULE_BY_ID, snapshot_schedule_from};
 
 use crate::error::StoreError;
 use crate::sql::{Query, Row};
@@ -60,5 +62,11 @@ impl crate::Store {
 pub(crate) use {clip::ClipKey, segment::Shape};
 
 #[cfg(test)]
-pub(crate) const STATEMENTS: &[&[(&str, &str)]] =
-    &[ai_task::STATEMENTS, check::STATEMENTS, clip::STATEMENTS, segment::STATEMENTS, stream::STATEMENTS];
+pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
+    ai_task::STATEMENTS,
+    check::STATEMENTS,
+    clip::STATEMENTS,
+    segment::STATEMENTS,
+    snapshot::STATEMENTS,
+    stream::STATEMENTS,
+];

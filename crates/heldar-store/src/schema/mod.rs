@@ -38,6 +38,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("sqlite_3.sql"),
         postgres: include_str!("postgres_3.sql"),
     },
+    Migration {
+        number: 4,
+        name: "snapshots",
+        sqlite: include_str!("sqlite_4.sql"),
+        postgres: include_str!("postgres_4.sql"),
+    },
 ];
 
 /// The record of what was applied. `component` tells the store's own steps from those of apps.

@@ -21,6 +21,7 @@ mod seen;
 mod segments;
 mod server;
 mod sign_in;
+mod snapshots;
 mod totals;
 mod upgrade;
 mod world;
@@ -88,6 +89,11 @@ suite! {
     }
     clips {
         clips_live_and_go,
+    }
+    snapshots {
+        schedules_are_kept,
+        snapshots_are_kept,
+        snapshots_go_with_age_and_camera,
     }
     accounts {
         accounts_are_kept,
@@ -163,6 +169,7 @@ suite! {
     upgrade {
         schema_1_is_brought_up_to_date,
         schema_2_is_brought_up_to_date,
+        schema_3_is_brought_up_to_date,
     }
     inspection {
         a_look_tells_what_is_there,

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use heldar_base::Scope;
 use heldar_store::op::{
-    AppendAudit, AppendEvents, DeleteAccount, DeleteApiKey, DeleteCamera, EndSessions, InsertClip,
-    MarkClipsDeleting, MarkDeleting, Markable, PutGap, RemoveGaps,
+    AppendAudit, AppendEvents, DeleteAccount, DeleteApiKey, DeleteCamera, DeleteSnapshot,
+    DeleteSnapshotSchedule, EndSessions, InsertClip, InsertSnapshot, MarkClipsDeleting, MarkDeleting,
+    Markable, PutGap, RemoveGaps,
 };
 use heldar_store::{
     AuditFilter, CameraQuery, ClipFilter, EventFilter, GapFilter, GapOrder, Page, Store, StoreError,
@@ -13,6 +14,7 @@ use heldar_store::{
 };
 
 use crate::people::{account_id, create_key, create_person, failure, key_id, session_id, sign_in};
+use crate::snapshots::{schedule, schedule_id, snapshot, snapshot_id};
 use crate::world::{
     Db, Feed, at, audit, camera, clip, create_camera, create_feed, event, gap, gap_id, main_stream,
 };
@@ -61,6 +63,9 @@ async fn fill(store: &Store, feed: Feed) {
         store.write(AppendAudit { entry: audit(number, Some("a"), instant) }).await.unwrap();
         store.write(PutGap { gap: gap(number, "a", instant, instant + 1) }).await.unwrap();
         store.write(InsertClip { clip: clip(number, "a", instant) }).await.unwrap();
+        // One in a second: of a camera there is one at a time.
+        store.write(InsertSnapshot { snapshot: snapshot(number, "a", seconds(number)) }).await.unwrap();
+        store.write(schedule(number, "a", instant)).await.unwrap();
         store.write(feed.sealed(seconds(number) * 10, seconds(number) * 10 + 5)).await.unwrap();
         create_camera(store, &format!("c{number:02}")).await;
     }
@@ -122,6 +127,29 @@ pub(crate) async fn no_row_twice_and_none_skipped(db: Db) {
         async |turn| {
             store.write(InsertClip { clip: clip(fresh(turn), "a", seconds(turn)) }).await.unwrap();
             store.write(MarkClipsDeleting { ids: vec![clip(even(turn), "a", 0).id] }).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "snapshots",
+        async |cursor| store.snapshots(&all, &a, TimeRange::default(), cursor, 2).await,
+        |row| row.id.to_string(),
+        |number| snapshot_id(number).to_string(),
+        async |turn| {
+            let fresh = snapshot(fresh(turn), "a", 100 + seconds(turn));
+            store.write(InsertSnapshot { snapshot: fresh }).await.unwrap();
+            store.write(DeleteSnapshot { id: snapshot_id(even(turn)) }).await.unwrap();
+        },
+    )
+    .await;
+    check(
+        "snapshot schedules",
+        async |cursor| store.running_snapshot_schedules(&all, cursor, 2).await,
+        |row| row.id.to_string(),
+        |number| schedule_id(number).to_string(),
+        async |turn| {
+            store.write(schedule(fresh(turn), "a", seconds(turn))).await.unwrap();
+            store.write(DeleteSnapshotSchedule { id: schedule_id(even(turn)) }).await.unwrap();
         },
     )
     .await;

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use heldar_base::{Interval, Micros, PublicId, Scope};
 use heldar_store::op::{
     AdvanceCursor, AppendAudit, AppendEvents, AppendWanted, ChangeLeases, CreateCamera, CreateSite,
-    EnsureConsumer, InsertClip, LeaseChange, ParkBatch, PutGap, PutMotion, PutPreference, PutSetting,
-    PutStatuses, ReplayDeadLetters,
+    EnsureConsumer, InsertClip, InsertSnapshot, LeaseChange, ParkBatch, PutGap, PutMotion, PutPreference,
+    PutSetting, PutStatuses, ReplayDeadLetters,
 };
 use heldar_store::{
     AiWorker, AuditEntry, AuditFilter, CameraQuery, CameraState, CameraStatus, ClipFilter, DetectionFilter,
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::people::{account_id, create_key, create_person, failure, key_id, sign_in};
 use crate::seen::{create_task, frame, store_batch, task_id};
+use crate::snapshots::{schedule, schedule_id, snapshot, snapshot_id};
 use crate::world::{
     Db, Feed, at, audit, camera, clip, create_feed, event, fields, gap, main_stream, scope, site,
 };
@@ -41,6 +42,8 @@ async fn fill(store: &Store) -> [Feed; 2] {
         store.write(AppendEvents { events: vec![event(number, Some(name), 5)] }).await.unwrap();
         store.write(AppendAudit { entry: audit(number, Some(name), 5) }).await.unwrap();
         store.write(InsertClip { clip: clip(number, name, 5) }).await.unwrap();
+        store.write(schedule(number, name, 5)).await.unwrap();
+        store.write(InsertSnapshot { snapshot: snapshot(number, name, 5) }).await.unwrap();
         let status = CameraStatus {
             camera: camera(name),
             state: CameraState::Recording,
@@ -128,6 +131,7 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("event_counts", text(store.event_counts(scope, None, window, Micros(1_000_000)).await)),
         ("audit", text(store.audit(scope, &AuditFilter::default(), None, 10).await)),
         ("clips", text(store.clips(scope, &ClipFilter::default(), None, 10).await)),
+        ("running_snapshot_schedules", text(store.running_snapshot_schedules(scope, None, 10).await)),
         ("expired_clips", text(store.expired_clips(scope, at(1000), 10).await)),
         ("deleting_clips", text(store.deleting_clips(scope, 10).await)),
         ("accounts", text(store.accounts(scope, None, 10).await)),
@@ -181,6 +185,10 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("task", text(store.task(scope, task_id(2)).await)),
         ("motion_spans", text(store.motion_spans(scope, &id, all, None, 10).await)),
         ("batches of it", text(store.batches(scope, Some(&id), 0, 10).await)),
+        ("snapshot_schedules", text(store.snapshot_schedules(scope, &id).await)),
+        ("snapshot_schedule", text(store.snapshot_schedule(scope, schedule_id(2)).await)),
+        ("snapshots", text(store.snapshots(scope, &id, all, None, 10).await)),
+        ("snapshot", text(store.snapshot(scope, snapshot_id(2)).await)),
         ("clip_by_filename", text(store.clip_by_filename(scope, "clip_2.mp4").await)),
     ]);
     out
@@ -214,6 +222,7 @@ pub(crate) async fn nothing_outside_is_seen(db: Db) {
                 "statuses",
                 "events",
                 "tasks",
+                "running_snapshot_schedules",
                 "leases",
                 "batches",
                 "full_batches",

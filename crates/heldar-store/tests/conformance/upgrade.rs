@@ -2,11 +2,12 @@
 
 use heldar_base::Scope;
 use heldar_store::inspect::{Schema, inspect};
-use heldar_store::op::PutPreference;
-use heldar_store::{AuditFilter, DatabaseUrl, ErrorKind, EventFilter, Preference, Store};
+use heldar_store::op::{InsertSnapshot, PutPreference};
+use heldar_store::{AuditFilter, DatabaseUrl, ErrorKind, EventFilter, Preference, Store, TimeRange};
 
 use crate::people::create_person;
 use crate::seen::{create_task, frame, store_batch};
+use crate::snapshots::{schedule, snapshot};
 use crate::world::{Db, at, camera, create_camera};
 
 /// Schema 1 with the checksums that its versions recorded.
@@ -19,6 +20,11 @@ const SQLITE_2: &str = include_str!("../../src/schema/sqlite_2.sql");
 const SQLITE_2_SUM: &str = "e564603dadf6406de41a54ff1a953141707a9f3df485d7689c62b1d9c6c814b8";
 const POSTGRES_2: &str = include_str!("../../src/schema/postgres_2.sql");
 const POSTGRES_2_SUM: &str = "9a93ef0879cadf9b55f20f44372b6594929bb82de7daf042ceca0dc1c64de435";
+/// Schema 3 beside schema 2, likewise.
+const SQLITE_3: &str = include_str!("../../src/schema/sqlite_3.sql");
+const SQLITE_3_SUM: &str = "8a8669a66a17cead0276af907b536e4e3a7b0f848a289861779eb0247c59ab14";
+const POSTGRES_3: &str = include_str!("../../src/schema/postgres_3.sql");
+const POSTGRES_3_SUM: &str = "ed5390148bd3e29e60a0c3ae0ba4e6ad26491535dc1ad845cc731c115fae1949";
 
 /// A few rows of schema 1.
 const ROWS: &str = r#"
@@ -62,14 +68,46 @@ async fn of_schema_2(db: &Db) {
     db.tamper(&format!("INSERT INTO migration VALUES ('core', 2, 'accounts', '{sum}', 6)")).await.unwrap();
 }
 
-pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
-    of_schema_2(&db).await;
+/// Schema 3 on top of [`of_schema_2`].
+async fn of_schema_3(db: &Db) {
+    of_schema_2(db).await;
+    let (text, sum) = match &db.url {
+        DatabaseUrl::Sqlite(_) => (SQLITE_3, SQLITE_3_SUM),
+        DatabaseUrl::Postgres(_) => (POSTGRES_3, POSTGRES_3_SUM),
+    };
+    db.tamper(text).await.unwrap();
+    db.tamper(&format!("INSERT INTO migration VALUES ('core', 3, 'perception', '{sum}', 7)")).await.unwrap();
+}
+
+pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {
+    of_schema_3(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Older { number: 2, newest: 3 });
+    assert_eq!(found.schema, Schema::Older { number: 3, newest: 4 });
     let store = db.open().await;
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, 6], [3, at(0).0]]
+        [[1, 5], [2, 6], [3, 7], [4, at(0).0]]
+    );
+    // What is new begins empty and works for cameras that were there.
+    let (all, front) = (Scope::All, camera("front"));
+    assert!(store.snapshot_schedules(&all, &front).await.unwrap().is_empty());
+    store.write(schedule(1, "front", 1)).await.unwrap();
+    store.write(InsertSnapshot { snapshot: snapshot(1, "front", 2) }).await.unwrap();
+    store.close().await;
+    let store = db.open().await;
+    assert_eq!(store.snapshot_schedules(&all, &front).await.unwrap().len(), 1);
+    let taken = store.snapshots(&all, &front, TimeRange::default(), None, 10).await.unwrap();
+    assert_eq!(taken.rows, [snapshot(1, "front", 2)]);
+}
+
+pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
+    of_schema_2(&db).await;
+    let found = inspect(&db.url).await.unwrap();
+    assert_eq!(found.schema, Schema::Older { number: 2, newest: 4 });
+    let store = db.open().await;
+    assert_eq!(
+        db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
+        [[1, 5], [2, 6], [3, at(0).0], [4, at(0).0]]
     );
     // What is new begins empty and works for cameras that were there.
     let all = Scope::All;
@@ -89,15 +127,15 @@ pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
 pub(crate) async fn schema_1_is_brought_up_to_date(db: Db) {
     of_schema_1(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 3 }, None));
+    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 4 }, None));
     let refused = Store::open_read_only(db.config()).await.map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
 
     let store = db.open().await;
-    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 3 });
+    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 4 });
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, at(0).0], [3, at(0).0]]
+        [[1, 5], [2, at(0).0], [3, at(0).0], [4, at(0).0]]
     );
     let all = Scope::All;
     let front = store.camera(&all, &camera("front")).await.unwrap().unwrap();
