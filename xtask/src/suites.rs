@@ -13,10 +13,11 @@ use crate::say;
 
 /// Binaries at a time. More would save little and make clocks of tests unreliable.
 const AT_ONCE: usize = 2;
-/// Those that judge what a running system loses when it is killed, cut off and starved run before the others, alone.
-const ALONE: &[&str] = &["faults", "continuity"];
+/// Those that judge a running system to the picture, or what it loses when it is killed and starved, run before the others,
+/// alone.
+const ALONE: &[&str] = &["faults", "continuity", "stills"];
 /// Of the others those that take longest begin first.
-const LONGEST: &[&str] = &["access", "frames", "stills", "decoders", "conformance", "restream"];
+const LONGEST: &[&str] = &["access", "frames", "decoders", "conformance", "restream"];
 
 /// A binary with tests.
 #[derive(Clone, Debug, PartialEq, Eq)]

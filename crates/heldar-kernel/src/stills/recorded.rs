@@ -82,14 +82,17 @@ impl Kernel {
             return Ok(None);
         }
         let table = self.sample_table(&segment).await?;
-        let on_clock = (at + HALF_TICK).min(segment.end);
-        match still_at(&table, segment.start(), on_clock, None) {
+        // At the edges of a file the instant itself decides.
+        if let StillAt::Found(still) = still_at(&table, segment.start(), at + HALF_TICK, None) {
+            return Ok(coded(still, &table, &segment, None));
+        }
+        match still_at(&table, segment.start(), at, None) {
             StillAt::Found(still) => Ok(coded(still, &table, &segment, None)),
             StillAt::Nothing => Ok(None),
             StillAt::NeedsPredecessor => {
                 let Some(before) = self.predecessor(scope, &segment).await? else { return Ok(None) };
                 let earlier = self.sample_table(&before).await?;
-                match still_at(&table, segment.start(), on_clock, Some(&earlier)) {
+                match still_at(&table, segment.start(), at, Some(&earlier)) {
                     StillAt::Found(still) => Ok(coded(still, &table, &segment, Some(&before))),
                     StillAt::NeedsPredecessor | StillAt::Nothing => Ok(None),
                 }
