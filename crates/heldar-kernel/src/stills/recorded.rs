@@ -58,7 +58,12 @@ impl Kernel {
         let window = Interval::new(at - Micros(1), at + Micros(1));
         let (_lease, _segments) =
             self.lease_footage(scope, stream, window).await.map_err(FootageError::Store)?;
-        let Some(coded) = self.coded_at(scope, stream, at).await? else {
+        let mut coded = self.coded_at(scope, stream, at).await?;
+        if coded.is_none() {
+            // The end of a file in its own clock may lie a little before the end that was told of it while it grew.
+            coded = self.coded_at(scope, stream, at - HALF_TICK - HALF_TICK).await?;
+        }
+        let Some(coded) = coded else {
             return Err(ShotError::NoFootage(self.absence(scope, stream, at).await?));
         };
         let shot = self.shot(coded, output).await?;
