@@ -260,7 +260,8 @@ impl Kernel {
             intake.note(&accepted, now, self.clock.mono());
             if self.perception.fanout.has_consumers() {
                 let site = self.store.camera(&Scope::All, &accepted.camera);
-                let site = site.await?.and_then(|camera| camera.fields.site_id);
+                // A store that does not answer costs the name of the site and no heartbeat.
+                let site = site.await.ok().flatten().and_then(|camera| camera.fields.site_id);
                 self.perception.fanout.offer(heartbeat(accepted, late, site));
             }
             return Ok(Ingested { ticketed, outcome: Outcome::Heartbeat });
