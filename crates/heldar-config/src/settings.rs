@@ -350,6 +350,8 @@ pub struct PerceptionSettings {
     pub idle_secs: u32,
     /// Frames kept per unit, 1..512.
     pub ring_frames: usize,
+    /// How many seconds back workers may ask for recorded pictures.
+    pub picture_window_secs: u32,
     /// Bytes of all frames together.
     pub ring_bytes: usize,
     /// Quality of frames, 50..95.
@@ -606,6 +608,7 @@ fn perception(values: &Values, data_dir: &Path) -> PerceptionSettings {
         },
         idle_secs: values.u32("HELDAR_AI_IDLE_SECS"),
         ring_frames: values.usize("HELDAR_AI_RING_FRAMES"),
+        picture_window_secs: values.u32("HELDAR_AI_PICTURE_WINDOW_S"),
         ring_bytes: values.usize("HELDAR_AI_RING_MB").saturating_mul(1 << 20),
         jpeg_quality: u8::try_from(values.int("HELDAR_AI_JPEG_QUALITY")).unwrap_or(85),
         empty_row_secs: values.u32("HELDAR_AI_EMPTY_ROW_SECS"),

@@ -19,6 +19,8 @@ pub enum Need {
     AnyPrincipal,
     /// A principal with this capability.
     Capability(Capability),
+    /// A principal with one of two: the first without bounds, the other within those that the handler draws.
+    Either(Capability, Capability),
 }
 
 /// How a route treats a principal that is limited to cameras.
@@ -84,6 +86,12 @@ impl Access {
         Access { need: Need::Capability(capability), scope: ScopeRule::Cam(parameter), refuses_paths: false }
     }
 
+    /// Needs one of two capabilities on the camera that the path parameter `{id}` names; what the second is good for, the
+    /// handler decides.
+    pub const fn cam_either(full: Capability, bounded: Capability) -> Self {
+        Access { need: Need::Either(full, bounded), scope: ScopeRule::Cam("id"), refuses_paths: false }
+    }
+
     /// Needs a capability on the camera whose live view the path parameter of this name names.
     pub const fn live_in(parameter: &'static str, capability: Capability) -> Self {
         Access { need: Need::Capability(capability), scope: ScopeRule::Live(parameter), refuses_paths: false }
@@ -116,20 +124,32 @@ impl Access {
 }
 
 impl Need {
-    /// The capability, where one is needed.
+    /// The capability that is enough without bounds, where one is needed.
     pub const fn capability(self) -> Option<Capability> {
         match self {
             Need::Public | Need::AnyPrincipal => None,
-            Need::Capability(capability) => Some(capability),
+            Need::Capability(capability) | Need::Either(capability, _) => Some(capability),
         }
     }
 
-    /// Its name in the access matrix: `public`, `any`, or the capability.
-    pub const fn as_str(self) -> &'static str {
+    /// Whether `may` do what is needed, as far as capabilities decide it.
+    pub(crate) fn is_met(self, may: impl Fn(Capability) -> bool) -> bool {
         match self {
-            Need::Public => "public",
-            Need::AnyPrincipal => "any",
-            Need::Capability(capability) => capability.as_str(),
+            Need::Public | Need::AnyPrincipal => true,
+            Need::Capability(capability) => may(capability),
+            Need::Either(full, bounded) => may(full) || may(bounded),
+        }
+    }
+}
+
+/// Its name in the access matrix: `public`, `any`, or what is needed.
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Need::Public => f.write_str("public"),
+            Need::AnyPrincipal => f.write_str("any"),
+            Need::Capability(capability) => f.write_str(capability.as_str()),
+            Need::Either(full, bounded) => write!(f, "{}|{}", full.as_str(), bounded.as_str()),
         }
     }
 }
@@ -151,7 +171,7 @@ impl ScopeRule {
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.need.as_str(), self.scope.as_str())
+        write!(f, "{} {}", self.need, self.scope.as_str())
     }
 }
 
@@ -172,8 +192,8 @@ pub(crate) fn decide(
     principal: &Principal,
     named: Option<&str>,
 ) -> Result<Option<CameraId>, ApiError> {
-    if let Need::Capability(capability) = access.need
-        && !principal.can(capability)
+    if let Some(capability) = access.need.capability()
+        && !access.need.is_met(|capability| principal.can(capability))
     {
         return Err(ApiError::missing_capability(capability));
     }
@@ -267,5 +287,11 @@ mod tests {
         check(Access::fleet(SystemRead), &admin, None, Ok(None));
         check(Access::filter(CameraRead), &nowhere, None, Ok(None));
         check(Access::res(CameraRead), &limited, None, Ok(None));
+        let either = |full, bounded| Access::cam_either(full, bounded);
+        check(either(RegistryManage, CameraRead), &limited, Some("gate"), Ok(Some("gate")));
+        check(either(CameraRead, RegistryManage), &limited, Some("gate"), Ok(Some("gate")));
+        check(either(RegistryManage, CameraRead), &limited, Some("yard"), Err("out_of_scope"));
+        check(either(RegistryManage, SystemRead), &reader, Some("gate"), Err("missing_capability"));
+        assert_eq!(either(RegistryManage, CameraRead).to_string(), "registry:manage|camera:read cam");
     }
 }

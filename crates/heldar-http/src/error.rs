@@ -116,6 +116,17 @@ impl ApiError {
         error
     }
 
+    /// 403: what the principal may do reaches only so far; beyond, a named capability is missing.
+    pub fn beyond_bounds(capability: Capability, bounds: &str) -> Self {
+        let mut error = ApiError::new(
+            Code::Forbidden,
+            format!("missing capability {capability} for this request: {bounds}"),
+        )
+        .with_reason(Reason::MissingCapability);
+        error.0.capability = Some(capability);
+        error
+    }
+
     /// 403: outside the camera scope. The same bytes for foreign and missing things.
     pub fn out_of_scope() -> Self {
         ApiError::new(Code::Forbidden, "outside the camera scope of these credentials")

@@ -157,7 +157,7 @@ fn security(access: Access) -> Vec<SecurityRequirement> {
 }
 
 fn access_extension(access: Access) -> utoipa::openapi::extensions::Extensions {
-    let mut rule = json!({ "need": access.need.as_str(), "scope": access.scope.as_str() });
+    let mut rule = json!({ "need": access.need.to_string(), "scope": access.scope.as_str() });
     if let ScopeRule::Cam(parameter) | ScopeRule::Live(parameter) = access.scope {
         rule["camera"] = json!(parameter);
     }

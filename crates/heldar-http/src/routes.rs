@@ -166,21 +166,18 @@ impl<S: Clone + Send + Sync + 'static> RouteTable<S> {
     /// first letter: of an unlimited principal always, of one that is limited to cameras as the scope says.
     pub fn access_matrix(&self) -> String {
         let roles = |need: Need| {
-            Role::ALL.iter().map(move |role| match need {
-                Need::Public | Need::AnyPrincipal => role.as_str().chars().next(),
-                Need::Capability(capability) => {
-                    let may = role.capabilities(false).contains(&capability);
-                    role.as_str().chars().next().filter(|_| may)
-                }
+            Role::ALL.iter().map(move |role| {
+                let may = need.is_met(|capability| role.capabilities(false).contains(&capability));
+                role.as_str().chars().next().filter(|_| may)
             })
         };
-        let mut rows: Vec<(&str, Verb, &str, &str, String)> = self
+        let mut rows: Vec<(&str, Verb, String, &str, String)> = self
             .entries
             .iter()
             .map(|entry| {
                 let (need, scope) = (entry.access.need, entry.access.scope.as_str());
                 let letters = roles(need).map(|letter| letter.unwrap_or('-')).collect();
-                (entry.path, entry.method, need.as_str(), scope, letters)
+                (entry.path, entry.method, need.to_string(), scope, letters)
             })
             .collect();
         rows.sort_unstable();

@@ -64,6 +64,28 @@ impl Scene {
         }
     }
 
+    /// At the edges of consecutive files there is always a picture on screen, and it is the newest.
+    async fn always_shows(&self, id: &str) {
+        let segments =
+            self.world.get(&format!("/api/v1/cameras/{id}/segments?limit=500&order=asc")).await.ok();
+        let time = |value: &Value| WallTime::parse(value.as_str().unwrap()).unwrap();
+        let mut starts: Vec<WallTime> =
+            segments.as_array().unwrap().iter().map(|segment| time(&segment["start_time"])).collect();
+        starts.sort_unstable();
+        assert!(starts.len() > 2, "{id}: {segments}");
+        for start in &starts[1..] {
+            for past in [-1, 0, 1, 9, 30, 3_000, 39_000, 79_000] {
+                let at = *start + Micros(past);
+                let answer = self.get(&format!("/api/v1/cameras/{id}/snapshot?at={at}&stream=main")).await;
+                assert_eq!(answer.status, 200, "{id} {past} us after {start}: {}", answer.json());
+                let captured = WallTime::parse(answer.header("x-heldar-captured-at").unwrap()).unwrap();
+                let age = at - captured;
+                let most = Micros(1_000_000 / RATE + 5_000);
+                assert!(Micros::ZERO <= age && age < most, "{id} {past} us after {start}: {age:?} old");
+            }
+        }
+    }
+
     async fn get(&self, path: &str) -> Answer {
         self.world.get(path).await
     }
@@ -145,6 +167,7 @@ async fn the_picture_of_an_instant_is_the_one_on_screen() {
             let snapshot = scene.get(&format!("/api/v1/cameras/{name}/snapshot?at={at}")).await;
             assert_eq!(snapshot.status, 200, "{name} {at}: {}", snapshot.json());
         }
+        scene.always_shows(name).await;
         let early = start - Micros(1);
         let snapshot = scene.get(&format!("/api/v1/cameras/{name}/snapshot?at={early}")).await;
         assert_eq!(snapshot.error(), (404, "no_footage".to_owned()));
@@ -240,6 +263,55 @@ async fn exact_pictures_parts_of_them_and_why_there_are_none() {
     scene.world.kernel.stop().await;
 }
 
+/// The picture of an instant that is in memory only is the very one that the recording shows later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_that_are_not_written_yet_are_those_that_will_be() {
+    let profiles = ["plain", "b_frames", "h265_cra"];
+    let scene = Scene::start(&profiles).await;
+    for (number, name) in profiles.iter().enumerate() {
+        scene.add(name, number, json!({ "segment_seconds": 4 })).await;
+    }
+    let mut shown = Vec::new();
+    for name in profiles {
+        scene.footage(name, Micros::from_secs(2)).await;
+        let mut of_memory = 0;
+        for _ in 0..12 {
+            let at = heldar_base::Clock::wall(&scene.world.kernel.clock) - Micros::from_millis(300);
+            let answer = scene.get(&format!("/api/v1/cameras/{name}/picture?at={at}&tolerance_ms=0")).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.json());
+            let captured = WallTime::parse(answer.header("x-picture-at").unwrap()).unwrap();
+            let age = at - captured;
+            assert!(age >= Micros::ZERO && age < Micros::from_millis(60), "{name}: {age:?}");
+            if answer.header("x-picture-source") == Some("live_gop") {
+                of_memory += 1;
+                assert_eq!(answer.header("x-picture-segment"), None);
+            }
+            shown.push((name, at, captured, scene.number(&answer.bytes, "now.jpg")));
+            tokio::time::sleep(Duration::from_millis(137)).await;
+        }
+        assert!(of_memory > 3, "{name}: {of_memory} of memory");
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for (name, at, captured, number) in shown {
+        let answer = scene.get(&format!("/api/v1/cameras/{name}/picture?at={at}&tolerance_ms=0")).await;
+        assert_eq!((answer.status, answer.header("x-picture-source")), (200, Some("recording")), "{name}");
+        let recorded = WallTime::parse(answer.header("x-picture-at").unwrap()).unwrap();
+        assert!((recorded - captured).abs() < Micros(20), "{name}: {recorded} for {captured}");
+        assert_eq!(scene.number(&answer.bytes, "then.jpg"), number, "{name} at {at}");
+        // Where it is in its file: that is exact to the tick.
+        let pts: i64 = answer.header("x-picture-pts").unwrap().parse().unwrap();
+        let segment = answer.header("x-picture-segment").unwrap().to_owned();
+        let list = scene.get(&format!("/api/v1/cameras/{name}/segments?limit=500")).await.ok();
+        let of = list.as_array().unwrap().iter().find(|one| one["id"] == segment.as_str());
+        let start = WallTime::parse(of.unwrap()["start_time"].as_str().unwrap()).unwrap();
+        assert!(
+            (start + Micros(pts) - recorded).abs() < Micros(20),
+            "{name}: {pts} in {start} for {recorded}"
+        );
+    }
+    scene.world.kernel.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thumbnails_are_sync_samples_in_their_places() {
     let scene = Scene::start(&["h265"]).await;
@@ -313,6 +385,21 @@ async fn pictures_are_for_those_who_may_see_the_footage() {
         assert_eq!(scene.world.get_as(As::Limited(&may, &["other"]), path).await.status, 403, "{path}");
         assert_eq!(scene.world.get_as(As::With(&[Capability::VideoLive]), path).await.status, 403, "{path}");
     }
+    // What workers may ask for reaches so far back, not farther.
+    let worker = [Capability::AiFrames];
+    let near = heldar_base::Clock::wall(&scene.world.kernel.clock) - Micros::from_secs(500);
+    let far = near - Micros::from_secs(200);
+    let path = |at: WallTime| format!("/api/v1/cameras/gate/picture?at={at}&tolerance_ms=0");
+    let as_worker = async |at: WallTime| scene.world.get_as(As::Limited(&worker, &["gate"]), &path(at)).await;
+    assert_eq!(as_worker(start).await.status, 200);
+    assert_eq!(as_worker(near).await.status, 404);
+    let refused = as_worker(far).await;
+    assert_eq!(refused.error(), (403, "forbidden".to_owned()));
+    assert_eq!(refused.json()["reason"], "missing_capability");
+    let other = scene.world.get_as(As::Limited(&worker, &["other"]), &path(start)).await;
+    assert_eq!(other.json()["reason"], "out_of_scope");
+    let all = [Capability::VideoPlayback, Capability::AiFrames];
+    assert_eq!(scene.world.get_as(As::Limited(&all, &["gate"]), &path(far)).await.status, 404);
     let rows = scene.world.get("/api/v1/audit?action=view_snapshot").await;
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut listed = rows.json().as_array().map_or(0, Vec::len);

@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Variable] = &[
     var("HELDAR_AI_RING_FRAMES", Part::Perception, clamp(1, 512), "32", "frames kept per stream"),
     var("HELDAR_AI_RING_MB", Part::Perception, clamp(16, 16_384), "256", "memory of all frames together, in MiB"),
     var("HELDAR_AI_JPEG_QUALITY", Part::Perception, clamp(50, 95), "85", "quality of frames"),
-    var("HELDAR_AI_PICTURE_WINDOW_S", Part::Perception, clamp(0, 86_400), "600", "seconds back for which pictures can be asked for"),
+    var("HELDAR_AI_PICTURE_WINDOW_S", Part::Perception, clamp(0, 86_400), "600", "seconds back for which `ai:frames` alone is a right to recorded pictures"),
     var("HELDAR_AI_EMPTY_ROW_SECS", Part::Perception, NATURAL, "10", "seconds between stored batches without detections; 0: store every one"),
     var("HELDAR_INGEST_COMMIT_MS", Part::Perception, clamp(0, 100), "5", "milliseconds that a batch waits for others"),
     var("HELDAR_FANOUT_MAX_ATTEMPTS", Part::Perception, clamp(1, 100), "8", "attempts to hand a batch to a consumer"),

@@ -11,13 +11,13 @@ mod tiles;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use heldar_base::WallTime;
+use heldar_base::{Micros, SegmentId, WallTime};
 use heldar_decode::wire::Image;
 use heldar_decode::{Decoders, Options, StillError};
 use tokio::sync::OwnedSemaphorePermit;
 
-pub(crate) use live::FIRST_PICTURE;
 pub use live::LiveStillError;
+pub(crate) use live::{FIRST_PICTURE, Unwritten};
 pub use recorded::Absence;
 pub use tiles::{Tile, TileCache};
 
@@ -55,13 +55,29 @@ impl Stills {
     }
 }
 
-/// A picture, and when it was captured.
+/// A picture, when it was captured, and where it is from.
 #[derive(Clone, Debug)]
 pub struct Shot {
     /// When it was captured.
     pub captured_at: WallTime,
+    /// Where it was taken from.
+    pub source: Source,
     /// In the form that was asked for.
     pub image: Image,
+}
+
+/// Where a picture was taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A running session, the group of pictures that is held in memory.
+    Group,
+    /// A recorded file.
+    Recording {
+        /// Which.
+        segment: SegmentId,
+        /// When it is shown, counted from the beginning of the file.
+        pts: Micros,
+    },
 }
 
 /// Why there is no picture.

@@ -4,15 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heldar_base::{Cause, Clock as _, Interval, Micros, Scope, StreamId, WallTime};
+use heldar_base::{Cause, Clock as _, Interval, Micros, Scope, SegmentId, StreamId, WallTime};
 use heldar_bmff::{SampleTable, Still, StillAt, still_at};
 use heldar_decode::still;
 use heldar_decode::wire::Output;
 use heldar_disk::{Disk, FileAccess};
 use heldar_media::VideoParams;
+
 use heldar_timeline::State;
 
-use super::{Shot, ShotError};
+use super::{Shot, ShotError, Source};
 use crate::footage::{FootageError, SegmentInfo};
 use crate::kernel::Kernel;
 use crate::ledger::Depth;
@@ -36,6 +37,8 @@ pub enum Absence {
 
 /// The coded pictures that make one, and where they are.
 pub(super) struct Coded {
+    /// The segment whose file has the picture, and when that begins.
+    pub(super) segment: (SegmentId, WallTime),
     pub(super) still: Still,
     pub(super) params: VideoParams,
     /// The file, and the one before where pictures are taken from it.
@@ -58,12 +61,7 @@ impl Kernel {
         let window = Interval::new(at - Micros(1), at + Micros(1));
         let (_lease, _segments) =
             self.lease_footage(scope, stream, window).await.map_err(FootageError::Store)?;
-        let mut coded = self.coded_at(scope, stream, at).await?;
-        if coded.is_none() {
-            // The end of a file in its own clock may lie a little before the end that was told of it while it grew.
-            coded = self.coded_at(scope, stream, at - HALF_TICK - HALF_TICK).await?;
-        }
-        let Some(coded) = coded else {
+        let Some(coded) = self.coded_at(scope, stream, at).await? else {
             return Err(ShotError::NoFootage(self.absence(scope, stream, at).await?));
         };
         let shot = self.shot(coded, output).await?;
@@ -86,42 +84,60 @@ impl Kernel {
         if segment.holes.iter().any(|hole| hole.start <= at && at < hole.end) {
             return Ok(None);
         }
-        let table = self.sample_table(&segment).await?;
+        if let Some(coded) = self.coded_in(scope, &segment, at).await? {
+            return Ok(Some(coded));
+        }
+        // A file that begins with reordered pictures begins when the one before ends, which may be a moment before the first
+        // of them: until then the last picture of that file stays on screen.
+        match self.predecessor(scope, &segment).await? {
+            Some(before) => self.coded_in(scope, &before, before.end).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What must be decoded for the picture of a file that is on screen at an instant.
+    async fn coded_in(
+        &self,
+        scope: &Scope,
+        segment: &SegmentInfo,
+        at: WallTime,
+    ) -> Result<Option<Coded>, FootageError> {
+        let table = self.sample_table(segment).await?;
         // At the edges of a file the instant itself decides.
         if let StillAt::Found(still) = still_at(&table, segment.start(), at + HALF_TICK, None) {
-            return Ok(coded(still, &table, &segment, None));
+            return Ok(coded(still, &table, segment, None));
         }
         match still_at(&table, segment.start(), at, None) {
-            StillAt::Found(still) => Ok(coded(still, &table, &segment, None)),
+            StillAt::Found(still) => Ok(coded(still, &table, segment, None)),
             StillAt::Nothing => Ok(None),
             StillAt::NeedsPredecessor => {
-                let Some(before) = self.predecessor(scope, &segment).await? else { return Ok(None) };
+                let Some(before) = self.predecessor(scope, segment).await? else { return Ok(None) };
                 let earlier = self.sample_table(&before).await?;
                 match still_at(&table, segment.start(), at, Some(&earlier)) {
-                    StillAt::Found(still) => Ok(coded(still, &table, &segment, Some(&before))),
+                    StillAt::Found(still) => Ok(coded(still, &table, segment, Some(&before))),
                     StillAt::NeedsPredecessor | StillAt::Nothing => Ok(None),
                 }
             }
         }
     }
 
-    /// The segment that a dependent one goes on from.
+    /// The segment that one goes on from without a hole.
     async fn predecessor(
         &self,
         scope: &Scope,
         segment: &SegmentInfo,
     ) -> Result<Option<SegmentInfo>, FootageError> {
-        if !segment.dependent {
-            return Ok(None);
-        }
         let just_before = Interval::new(segment.start() - Micros::from_millis(1), segment.start());
         let before = self.segments_in(scope, &segment.stream, just_before).await?;
-        Ok(before.into_iter().rfind(|before| before.start() < segment.start()))
+        Ok(before
+            .into_iter()
+            .rfind(|before| before.start() < segment.start() && before.end == segment.start()))
     }
 
     /// Decodes one picture; the caller holds a slot.
     pub(super) async fn shot(&self, coded: Coded, output: Output) -> Result<Shot, ShotError> {
-        let Coded { still: plan, params, paths } = coded;
+        let Coded { segment: (segment, start), still: plan, params, paths } = coded;
+        let source = Source::Recording { segment, pts: plan.captured_at - start };
         let (captured_at, wanted, depth) = (plan.captured_at, plan.wanted, plan.reorder_depth);
         let disk = self.disk.clone();
         let read = tokio::task::spawn_blocking(move || read(&*disk, &paths, &plan)).await;
@@ -132,7 +148,7 @@ impl Kernel {
         let picture = still(&self.stills.decoders, &params, depth, units, wanted, vec![output]).await?;
         let image = picture.images.into_iter().next();
         let image = image.ok_or_else(|| heldar_decode::StillError::Malformed("no picture".to_owned()))?;
-        Ok(Shot { captured_at, image })
+        Ok(Shot { captured_at, source, image })
     }
 
     /// Why nothing is on screen at an instant.
@@ -163,7 +179,7 @@ fn coded(
 ) -> Option<Coded> {
     let params = table.video_params()?.clone();
     let paths = [Some(segment.name.relative_path()), before.map(|before| before.name.relative_path())];
-    Some(Coded { still, params, paths })
+    Some(Coded { segment: (segment.id, segment.start()), still, params, paths })
 }
 
 impl Coded {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use heldar_base::{Capability, Interval, Micros, Scope, StreamId, StreamKind, WallTime};
+use heldar_base::{Capability, Clock as _, Interval, Micros, Scope, StreamId, StreamKind, WallTime};
 use heldar_decode::wire::{Crop, Format, Output};
 use heldar_http::{
     Access, ApiError, Camera, Code, Doc, ETag, Precondition, Query, Reason, RouteTable, Validators,
@@ -21,20 +21,25 @@ use crate::api::requester::Requester;
 use crate::api::{Api, errors};
 use crate::kernel::Kernel;
 use crate::reads::Read;
-use crate::stills::{Absence, Shot, ShotError};
+use crate::stills::{Absence, Shot, ShotError, Source, Unwritten};
 
 /// Boxes may stand out of the picture by so much.
 const SLACK: f64 = 0.01;
 /// How often it is looked whether an instant has been received.
 const LOOK: Duration = Duration::from_millis(100);
+/// How many looks a fragment that has left memory may take to be in its file.
+const WRITTEN_WITHIN: u32 = 10;
 
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table.add(
         Method::GET,
         "/api/v1/cameras/{id}/picture",
-        Access::cam(Capability::VideoPlayback),
+        Access::cam_either(Capability::VideoPlayback, Capability::AiFrames),
         picture,
         Doc::new("getPicture", TAG, "The exact recorded picture on display at an instant, or a part of it")
+            .details(
+                "`ai:frames` without `video:playback` is enough for an instant within `HELDAR_AI_PICTURE_WINDOW_S` of now.",
+            )
             .query::<PictureQuery>()
             .content(200, "image/jpeg", "The picture.")
             .headers(&[
@@ -43,7 +48,9 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
                 ("x-picture-offset-ms", "How long before the instant that was."),
                 ("x-picture-width", "Of the JPEG, in pixels."),
                 ("x-picture-height", "Of the JPEG, in pixels."),
-                ("x-picture-source", "`recording`."),
+                ("x-picture-source", "`recording`, or `live_gop` while the picture is not in a file yet."),
+                ("x-picture-segment", "Of a recorded picture: the segment whose file has it."),
+                ("x-picture-pts", "Of a recorded picture: when it is shown, in microseconds from the beginning of that file."),
                 ("x-picture-crop", "The part really shown: `x,y,w,h` in 0..1."),
             ])
             .empty(304, "The picture is the one that the client has.")
@@ -112,6 +119,13 @@ async fn picture(
     headers: HeaderMap,
     Query(query): Query<PictureQuery>,
 ) -> Result<Response, ApiError> {
+    if !caller.principal().can(Capability::VideoPlayback) {
+        let window = kernel.settings.perception.picture_window_secs;
+        if (query.at - kernel.clock.wall()).abs() > Micros::from_secs(window.into()) {
+            let bounds = format!("ai:frames reaches {window} s back");
+            return Err(ApiError::beyond_bounds(Capability::VideoPlayback, &bounds));
+        }
+    }
     let crop = query.part()?;
     let output = Output { format: Format::Jpeg(QUALITY), width: width(query.width, 16, 7680), crop };
     let camera = kernel.store.camera(caller.scope(), &id).await.map_err(errors::store)?;
@@ -144,7 +158,15 @@ async fn picture(
     text(&mut out, "x-picture-offset-ms", &((query.at - shot.captured_at).0 / 1000).to_string());
     text(&mut out, "x-picture-width", &shot.image.width.to_string());
     text(&mut out, "x-picture-height", &shot.image.height.to_string());
-    text(&mut out, "x-picture-source", "recording");
+    let source = match &shot.source {
+        Source::Group => "live_gop",
+        Source::Recording { .. } => "recording",
+    };
+    text(&mut out, "x-picture-source", source);
+    if let Source::Recording { segment, pts } = &shot.source {
+        text(&mut out, "x-picture-segment", &segment.to_string());
+        text(&mut out, "x-picture-pts", &pts.0.to_string());
+    }
     if let Some(Crop { x, y, w, h }) = shot.image.crop {
         text(&mut out, "x-picture-crop", &format!("{x:.6},{y:.6},{w:.6},{h:.6}"));
     }
@@ -163,7 +185,18 @@ async fn nearest(
     output: Output,
 ) -> Result<Shot, ShotError> {
     let stream = kernel.picture_stream(scope, camera, query.at).await?;
-    let exact = kernel.recorded_shot(scope, &stream, query.at, output).await;
+    let mut exact = kernel.recorded_shot(scope, &stream, query.at, output).await;
+    for _ in 0..WRITTEN_WITHIN {
+        if !matches!(exact, Err(ShotError::NoFootage(Absence::Future))) {
+            break;
+        }
+        match kernel.unwritten_shot(&stream, query.at, output).await? {
+            Unwritten::Shot(shot) => return Ok(shot),
+            Unwritten::BeingWritten => tokio::time::sleep(LOOK).await,
+            Unwritten::NotThere => break,
+        }
+        exact = kernel.recorded_shot(scope, &stream, query.at, output).await;
+    }
     let tolerance = query.tolerance();
     let Err(ShotError::NoFootage(absence)) = exact else { return exact };
     if tolerance == Micros::ZERO {
