@@ -191,6 +191,67 @@ async fn frames_are_the_pictures_of_their_times() {
     scene.world.kernel.stop().await;
 }
 
+/// Share of two boxes that is in both.
+fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let side = |at: usize| ((a[at] + a[at + 2]).min(b[at + 2] + b[at]) - a[at].max(b[at])).max(0.0);
+    let both = side(0) * side(1);
+    both / (a[2] * a[3] + b[2] * b[3] - both)
+}
+
+/// What a worker finds in a frame is in the recorded picture of the time that its results carry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn boxes_belong_to_their_pictures() {
+    let profiles = ["plain", "b_frames", "h265_cra", "h265_b_frames"];
+    let scene = Scene::start(&profiles, &[("HELDAR_AI_DECODE_CORES", "2")]).await;
+    for (camera, name) in profiles.into_iter().enumerate() {
+        let truth = heldar_testcam::scene::Scene {
+            seed: heldar_testcam::SEED,
+            pictures: u32::try_from(scene.cameras.cameras()[camera].clip_pictures).unwrap(),
+            rate: RATE as u32,
+        };
+        let task = scene.task(name, json!({ "task_type": "detection", "fps": 5, "width": 480 })).await;
+        let wish = json!({ "worker_id": "w", "task_types": ["detection"] });
+        let lease = scene.send(Method::POST, "/api/v1/ai/leases", wish).await;
+        let lease = lease.ok();
+        assert!(lease["tasks"].as_array().unwrap().iter().any(|held| held["id"] == json!(task)), "{lease}");
+        let path = format!("/api/v1/cameras/{name}/frame?profile=sub&task={task}");
+        let mut frame = scene.first(&path).await;
+        for _ in 0..5 {
+            let number = scene.number(&frame.bytes);
+            let boxes: Vec<Value> = truth
+                .objects(number.into())
+                .iter()
+                .map(|object| json!({ "track_id": object.id.to_string(), "bbox": object.bounds }))
+                .collect();
+            assert!(!boxes.is_empty(), "nothing is in picture {number}");
+            let ticket = frame.header("x-frame-ticket").expect("a ticket");
+            let body = json!({ "camera_id": name, "task_type": "detection", "frame_ticket": ticket, "detections": boxes });
+            let taken = scene.send(Method::POST, "/api/v1/ai/events", body).await;
+            assert_eq!(taken.status, 200, "{}", taken.json());
+            frame = scene.get(&format!("{path}&after={}&wait_ms=5000", seq(&frame))).await;
+            assert_eq!(frame.status, 200, "{name}: {}", frame.json());
+        }
+        let found = scene.get(&format!("/api/v1/cameras/{name}/detections?task_type=detection")).await.ok();
+        let found = found.as_array().unwrap();
+        let mut times: Vec<&str> = found.iter().filter_map(|one| one["timestamp"].as_str()).collect();
+        times.dedup();
+        assert_eq!(times.len(), 5, "{name}");
+        for time in times {
+            let picture = scene.get(&format!("/api/v1/cameras/{name}/picture?at={time}&wait_ms=5000")).await;
+            assert_eq!(picture.status, 200, "{name}: {}", picture.json());
+            let objects = truth.objects(scene.number(&picture.bytes).into());
+            for one in found.iter().filter(|one| one["timestamp"] == time) {
+                let bounds: [f64; 4] = serde_json::from_value(one["bbox"].clone()).unwrap();
+                let shown = objects.iter().find(|object| one["track_id"] == json!(object.id.to_string()));
+                let shown = shown.unwrap_or_else(|| panic!("{name} {time}: {one} is not in the picture"));
+                let share = overlap(bounds, shown.bounds);
+                assert!(share > 0.999, "{name} {time}: {share} of {one}");
+            }
+        }
+    }
+    scene.world.kernel.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pulls_wait_skip_and_know_what_the_client_has() {
     let scene = Scene::start(&["plain"], &[("HELDAR_FRAMES_MIRROR", "true")]).await;

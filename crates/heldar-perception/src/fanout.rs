@@ -68,9 +68,9 @@ impl Progress {
         self.open.first().map_or(self.head, |first| first - 1)
     }
 
-    /// Every batch up to here would be finished if this one were.
-    pub fn low_without(&self, seq: i64) -> i64 {
-        self.open.iter().find(|open| **open != seq).map_or(self.head, |first| first - 1)
+    /// Every batch up to here would be finished if these were.
+    pub fn low_without(&self, seqs: &[i64]) -> i64 {
+        self.open.iter().find(|open| !seqs.contains(open)).map_or(self.head, |first| first - 1)
     }
 }
 
@@ -92,7 +92,8 @@ mod tests {
         assert!(progress.begin(12));
         assert!(!progress.begin(13));
         assert!(progress.begin(15));
-        assert_eq!((progress.low(), progress.low_without(12), progress.open()), (11, 14, 2));
+        assert_eq!((progress.low(), progress.low_without(&[12]), progress.open()), (11, 14, 2));
+        assert_eq!((progress.low_without(&[12, 15]), progress.low_without(&[15])), (15, 11));
         progress.finish(15);
         assert_eq!(progress.low(), 11);
         progress.finish(12);
@@ -112,10 +113,14 @@ mod tests {
                     open.push(next);
                     next += 2;
                 } else {
-                    let seq = open.remove(which % open.len());
+                    let several = which % 2 == 1 && open.len() > 1;
+                    let mut seqs = vec![open.remove(which % open.len())];
+                    if several {
+                        seqs.push(open.remove(which % open.len()));
+                    }
                     let expect = open.iter().min().map_or(next - 2, |least| least - 1);
-                    prop_assert_eq!(progress.low_without(seq), expect);
-                    progress.finish(seq);
+                    prop_assert_eq!(progress.low_without(&seqs), expect);
+                    seqs.into_iter().for_each(|seq| progress.finish(seq));
                 }
                 let expect = open.iter().min().map_or(next - 2, |least| least - 1);
                 prop_assert_eq!(progress.low(), expect);

@@ -69,9 +69,11 @@ impl Keys {
     }
 }
 
-/// The capture time of a frame as a ticket, a derived frame id and `x-frame-captured-at` carry it: whole milliseconds.
+/// The capture time of a frame as a ticket, a derived frame id and `x-frame-captured-at` carry it: whole milliseconds, rounded
+/// up, so that the picture on screen at that instant is the frame's.
 pub fn captured_ms(captured_at: WallTime) -> i64 {
-    captured_at.0.div_euclid(1000)
+    let (ms, part) = (captured_at.0.div_euclid(1000), captured_at.0.rem_euclid(1000));
+    ms + i64::from(part > 0)
 }
 
 /// The frame id of a frame that was given out with a ticket.
@@ -350,7 +352,7 @@ mod tests {
             let text = mint(&keys(), "k", &camera("c"), task, WallTime(captured), NOW, ttl).unwrap();
             let ticket = Ticket::parse(&text).unwrap();
             prop_assert_eq!(ticket.verify(&keys(), "k", &camera("c"), at(9)), Ok(()));
-            prop_assert_eq!((ticket.task, ticket.captured_ms), (task, captured / 1000));
+            prop_assert_eq!((ticket.task, ticket.captured_ms), (task, (captured + 999) / 1000));
         }
     }
 }

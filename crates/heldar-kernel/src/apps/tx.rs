@@ -1,9 +1,12 @@
 //! What an app wants written, collected until the writer applies it.
 
+use std::sync::Arc;
+
 use heldar_base::{CameraId, WallTime};
 use heldar_store::op::{AppendEvents, RunApp, WriteOp};
 use heldar_store::{AppRow, AppSql, AppStatement, AppValue, NewEvent, Severity, Store, StoreError};
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
 use crate::engine::journal::uuid;
 
@@ -43,6 +46,8 @@ pub struct Tx {
     now: WallTime,
     store: Store,
     collected: Collected,
+    /// Told when it reads while effects of batches before are not committed yet.
+    behind: Option<Arc<Notify>>,
 }
 
 /// What a [`Tx`] has collected.
@@ -72,8 +77,9 @@ impl Collected {
 }
 
 impl Tx {
-    pub(crate) fn new(now: WallTime, store: Store) -> Self {
-        Tx { now, store, collected: Collected::default() }
+    /// `behind` is told of a read while effects of batches before are not committed; the read does not end then.
+    pub(crate) fn new(now: WallTime, store: Store, behind: Option<Arc<Notify>>) -> Self {
+        Tx { now, store, collected: Collected::default(), behind }
     }
 
     pub(crate) fn into_collected(self) -> Collected {
@@ -90,11 +96,16 @@ impl Tx {
         self.collected.statements.push(statement);
     }
 
-    /// Reads what is committed; what this collects is not seen.
+    /// Reads what is committed: the effects of every batch of this camera before, not what this collects. A consumer that
+    /// reads may be given a batch once more from its beginning, and is slower: its batches are committed one by one.
     ///
     /// # Errors
     /// As [`Store::app_rows`].
     pub async fn rows(&self, sql: &AppSql, values: Vec<AppValue>) -> Result<Vec<AppRow>, StoreError> {
+        if let Some(behind) = &self.behind {
+            behind.notify_one();
+            std::future::pending::<()>().await;
+        }
         self.store.app_rows(sql, values).await
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod fanout;
+mod groups;
 #[allow(dead_code, reason = "the tests of access use all of it")]
 #[path = "../access/house.rs"]
 mod house;

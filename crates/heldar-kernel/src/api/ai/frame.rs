@@ -176,7 +176,7 @@ fn described(selected: &Selected, age: Micros) -> HeaderMap {
 
 /// Capture time with milliseconds and `+00:00`, as workers take it.
 fn captured(at: heldar_base::WallTime) -> String {
-    let ms = at.0.div_euclid(1000);
+    let ms = heldar_perception::ticket::captured_ms(at);
     let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string()
 }

@@ -1,11 +1,13 @@
-//! Some batches of one camera for one consumer, one after the other, each with its commit.
+//! Some batches of one camera for one consumer, one after the other.
 //!
-//! Owns: one attempt and what follows from it: committed with its effects, to be tried again, parked. A store that is busy
-//! or lost is waited out and counts as no attempt. Never: order between cameras.
+//! Owns: one attempt and what follows from it: committed with its effects, to be tried again, parked. What several batches
+//! in a row lead to is committed together, unless the consumer reads what it has written. A store that is busy or lost is
+//! waited out and counts as no attempt. Never: order between cameras.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,6 +15,7 @@ use heldar_base::{CameraId, Clock as _, Scope, WallTime};
 use heldar_store::op::{AdvanceCursor, AppendEvents, FailDeadLetter, ParkBatch, RemoveDeadLetter, WriteOp};
 use heldar_store::{Batch, ErrorKind, NewEvent, Severity, StoreError};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{Held, Runner, lock};
 use crate::apps::{Collected, ConsumeError, DetectionBatch, Tx};
@@ -21,6 +24,8 @@ use crate::kernel::Kernel;
 
 /// Longest time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(30);
+/// Batches whose effects are committed together at most.
+const GROUP: usize = 32;
 /// Rest before a store that is busy or lost is asked again; doubled up to the second.
 const STORE_REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -50,8 +55,10 @@ pub(super) struct Returned {
 
 /// What became of an attempt.
 enum Attempt {
-    /// Nothing more is to be done for the batch.
-    Done,
+    /// The batch was taken; this is to be written with it.
+    Taken(Collected),
+    /// It reads what batches before it wrote, which is not committed yet.
+    Behind,
     /// It failed.
     Failed { why: String, is_final: bool },
 }
@@ -61,16 +68,13 @@ pub(super) async fn give(
     kernel: Arc<Kernel>,
     runner: Arc<Runner>,
     camera: CameraId,
-    mut parcels: VecDeque<Parcel>,
+    parcels: VecDeque<Parcel>,
 ) -> Returned {
-    while let Some(mut parcel) = parcels.pop_front() {
-        let one = One { kernel: &kernel, runner: &runner, camera: &camera };
-        if let Some(attempts) = one.give(&mut parcel).await {
-            parcels.push_front(parcel);
-            return Returned { camera, left: parcels, failed: Some(attempts) };
-        }
-    }
-    Returned { camera, left: parcels, failed: None }
+    let mut go =
+        Go { kernel: &kernel, runner: &runner, camera: &camera, waiting: parcels, taken: Vec::new() };
+    let failed = go.run().await;
+    let left = go.waiting;
+    Returned { camera, left, failed }
 }
 
 /// Whether a failure is of the store's state rather than of what was asked of it.
@@ -78,29 +82,94 @@ fn is_passing(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable)
 }
 
-struct One<'a> {
+struct Go<'a> {
     kernel: &'a Arc<Kernel>,
     runner: &'a Arc<Runner>,
     camera: &'a CameraId,
+    /// Those that are still to be given.
+    waiting: VecDeque<Parcel>,
+    /// Those that were taken since the last commit, and what is to be written with each.
+    taken: Vec<(Parcel, Collected)>,
 }
 
-impl One<'_> {
-    /// Gives one batch; tells how often it has failed if it is to be tried again.
-    async fn give(&self, parcel: &mut Parcel) -> Option<u32> {
-        let Some(batch) = self.batch(parcel).await else {
-            self.gone(parcel).await;
-            return None;
-        };
-        let (why, is_final) = match self.attempt(parcel, &batch).await {
-            Attempt::Done => {
-                if parcel.failed.is_some() {
-                    lock(&self.runner.stand).last_error = None;
+impl Go<'_> {
+    /// Gives what waits; tells how often the first of what is left has failed, if it is to be tried again.
+    async fn run(&mut self) -> Option<u32> {
+        loop {
+            while let Some(mut parcel) = self.waiting.pop_front() {
+                let is_alone =
+                    parcel.is_letter || parcel.failed.is_some() || self.runner.reads.load(Ordering::Relaxed);
+                if self.taken.len() >= GROUP || (is_alone && !self.taken.is_empty()) {
+                    self.waiting.push_front(parcel);
+                    if let failed @ Some(_) = self.settle().await {
+                        return failed;
+                    }
+                    continue;
                 }
-                self.finish(parcel);
-                return None;
+                let Some(batch) = self.batch(&mut parcel).await else {
+                    self.gone(&parcel).await;
+                    continue;
+                };
+                let is_first = self.taken.is_empty();
+                match self.attempt(&batch).await {
+                    // Without effects it may come again after a crash; the cursor is stored with the next ones.
+                    Attempt::Taken(collected) if collected.is_empty() && !parcel.is_letter => {
+                        self.done(&parcel)
+                    }
+                    Attempt::Taken(collected) => self.taken.push((parcel, collected)),
+                    Attempt::Failed { why, is_final } if is_first => {
+                        if let failed @ Some(_) = self.failed(&mut parcel, why, is_final).await {
+                            self.waiting.push_front(parcel);
+                            return failed;
+                        }
+                    }
+                    // Once more, when those before it are committed.
+                    attempt => {
+                        let reads = matches!(attempt, Attempt::Behind);
+                        self.runner.reads.fetch_or(reads, Ordering::Relaxed);
+                        self.waiting.push_front(parcel);
+                        if let failed @ Some(_) = self.settle().await {
+                            return failed;
+                        }
+                    }
+                }
             }
-            Attempt::Failed { why, is_final } => (why, is_final),
-        };
+            let failed = self.settle().await;
+            if failed.is_some() || self.waiting.is_empty() {
+                return failed;
+            }
+        }
+    }
+
+    /// Commits what was taken: all of it together, or, where that is refused, one batch after the other up to the first that
+    /// fails. Those behind that one are given anew.
+    async fn settle(&mut self) -> Option<u32> {
+        let taken = std::mem::take(&mut self.taken);
+        if taken.len() > 1 && self.write(|| self.ops(&taken)).await.is_ok() {
+            taken.iter().for_each(|(parcel, _)| self.done(parcel));
+            return None;
+        }
+        let mut taken = taken.into_iter();
+        while let Some(one) = taken.next() {
+            let Err(error) = self.commit(&one).await else {
+                self.done(&one.0);
+                continue;
+            };
+            let mut parcel = one.0;
+            let failed = self.failed(&mut parcel, error.to_string(), false).await;
+            for (behind, _) in taken.rev() {
+                self.waiting.push_front(behind);
+            }
+            if failed.is_some() {
+                self.waiting.push_front(parcel);
+            }
+            return failed;
+        }
+        None
+    }
+
+    /// An attempt failed; tells how often, if the batch is to be tried again.
+    async fn failed(&self, parcel: &mut Parcel, why: String, is_final: bool) -> Option<u32> {
         let now = self.kernel.clock.wall();
         let (attempts, first) = parcel.failed.map_or((1, now), |(attempts, first)| (attempts + 1, first));
         tracing::warn!(consumer = self.runner.name, camera = %self.camera, seq = parcel.seq, attempts, why,
@@ -122,6 +191,14 @@ impl One<'_> {
         self.note(|| self.park(seq, attempts, first, now, &why)).await;
         self.finish(parcel);
         None
+    }
+
+    /// Nothing more is to be done for a batch.
+    fn done(&self, parcel: &Parcel) {
+        if parcel.failed.is_some() {
+            lock(&self.runner.stand).last_error = None;
+        }
+        self.finish(parcel);
     }
 
     /// A dead letter was not open: only a batch that comes for the first time is finished.
@@ -160,51 +237,73 @@ impl One<'_> {
         self.finish(parcel);
     }
 
-    async fn attempt(&self, parcel: &Parcel, batch: &DetectionBatch) -> Attempt {
-        let mut tx = Tx::new(self.kernel.clock.wall(), self.kernel.store.clone());
+    async fn attempt(&self, batch: &DetectionBatch) -> Attempt {
+        let behind = (!self.taken.is_empty()).then(|| Arc::new(Notify::new()));
+        let mut tx = Tx::new(self.kernel.clock.wall(), self.kernel.store.clone(), behind.clone());
         let consumed = AssertUnwindSafe(self.runner.consumer.consume(batch, &mut tx)).catch_unwind();
-        let failed = |why: &str| Attempt::Failed { why: why.to_owned(), is_final: false };
-        match tokio::time::timeout(ATTEMPT, consumed).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(ConsumeError::Retry(why)))) => return failed(&why),
-            Ok(Ok(Err(ConsumeError::Park(why)))) => return Attempt::Failed { why, is_final: true },
-            Ok(Err(_panic)) => return failed("the consumer panicked"),
-            Err(_elapsed) => return failed("the consumer did not end within 30 s"),
-        }
-        self.commit(parcel, tx.into_collected()).await
-    }
-
-    /// Commits the effects of a batch together with the news that it is finished.
-    async fn commit(&self, parcel: &Parcel, collected: Collected) -> Attempt {
-        // Without effects it may come again after a crash; the cursor is stored with the next ones.
-        if collected.is_empty() && !parcel.is_letter {
-            return Attempt::Done;
-        }
-        let consumer = || self.runner.name.to_owned();
-        let ops = || {
-            let mark = parcel.seq.map(|seq| match parcel.is_letter {
-                true => RemoveDeadLetter { consumer: consumer(), seq }.into(),
-                false => self.advance(seq).into(),
-            });
-            mark.into_iter().chain(collected.ops(self.runner.name)).collect()
+        let asked = async {
+            match &behind {
+                Some(behind) => behind.notified().await,
+                None => std::future::pending().await,
+            }
         };
-        match self.write(ops).await {
-            Ok(()) => Attempt::Done,
-            // It was finished before: the answer to an earlier write was lost.
-            Err(error) if error.kind() == ErrorKind::Conflict && !parcel.is_letter => Attempt::Done,
-            Err(error) if error.kind() == ErrorKind::NotFound && parcel.is_letter => Attempt::Done,
-            Err(error) => Attempt::Failed { why: error.to_string(), is_final: false },
+        let failed = |why: &str| Attempt::Failed { why: why.to_owned(), is_final: false };
+        let consumed = tokio::select! {
+            biased;
+            () = asked => return Attempt::Behind,
+            consumed = tokio::time::timeout(ATTEMPT, consumed) => consumed,
+        };
+        match consumed {
+            Ok(Ok(Ok(()))) => Attempt::Taken(tx.into_collected()),
+            Ok(Ok(Err(ConsumeError::Retry(why)))) => failed(&why),
+            Ok(Ok(Err(ConsumeError::Park(why)))) => Attempt::Failed { why, is_final: true },
+            Ok(Err(_panic)) => failed("the consumer panicked"),
+            Err(_elapsed) => failed("the consumer did not end within 30 s"),
         }
     }
 
-    fn advance(&self, seq: i64) -> AdvanceCursor {
+    /// Commits the effects of one batch together with the news that it is finished.
+    async fn commit(&self, one: &(Parcel, Collected)) -> Result<(), StoreError> {
+        let done = match one.0.is_letter {
+            // It was finished before: the answer to an earlier write was lost.
+            false => ErrorKind::Conflict,
+            true => ErrorKind::NotFound,
+        };
+        match self.write(|| self.ops(std::slice::from_ref(one))).await {
+            Err(error) if error.kind() != done => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What is to be written for batches that were taken, in their order.
+    fn ops(&self, taken: &[(Parcel, Collected)]) -> Vec<WriteOp> {
+        let mut seqs = Vec::with_capacity(taken.len());
+        let mut ops = Vec::with_capacity(taken.len() * 3);
+        for (parcel, collected) in taken {
+            if let Some(seq) = parcel.seq {
+                let consumer = self.runner.name.to_owned();
+                ops.push(match parcel.is_letter {
+                    true => RemoveDeadLetter { consumer, seq }.into(),
+                    false => {
+                        seqs.push(seq);
+                        self.advance(seq, &seqs).into()
+                    }
+                });
+            }
+            ops.extend(collected.ops(self.runner.name));
+        }
+        ops
+    }
+
+    /// A batch is finished, and so are all of `finished`.
+    fn advance(&self, seq: i64, finished: &[i64]) -> AdvanceCursor {
         let (consumer, now) = (self.runner.name.to_owned(), self.kernel.clock.wall());
-        AdvanceCursor { consumer, seq, low_seq: self.runner.low_without(seq), now }
+        AdvanceCursor { consumer, seq, low_seq: self.runner.low_without(finished), now }
     }
 
     fn park(&self, seq: i64, attempts: u32, first: WallTime, now: WallTime, why: &str) -> Vec<WriteOp> {
         let park = ParkBatch {
-            advance: self.advance(seq),
+            advance: self.advance(seq, &[seq]),
             attempts,
             first_failed_at: first,
             last_failed_at: now,

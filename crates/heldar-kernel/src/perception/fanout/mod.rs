@@ -8,7 +8,7 @@ mod feed;
 mod give;
 mod runner;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use heldar_base::{Clock as _, Scope, WallTime};
@@ -43,6 +43,8 @@ struct Runner {
     replay: Notify,
     /// Bytes of batches that wait for it or are with it.
     held: Arc<AtomicUsize>,
+    /// It reads what is committed, so that each batch must be before the next one is given.
+    reads: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,9 +65,9 @@ impl Runner {
         }
     }
 
-    /// Up to where every batch would be finished if this one were.
-    fn low_without(&self, seq: i64) -> i64 {
-        lock(&self.progress).as_ref().map_or(0, |progress| progress.low_without(seq))
+    /// Up to where every batch would be finished if these were.
+    fn low_without(&self, seqs: &[i64]) -> i64 {
+        lock(&self.progress).as_ref().map_or(0, |progress| progress.low_without(seqs))
     }
 
     fn low(&self) -> Option<i64> {
@@ -148,7 +150,8 @@ impl Fanout {
             }
             let (progress, stand, replay) = (Mutex::new(None), Mutex::default(), Notify::new());
             let held = Arc::default();
-            runners.push(Arc::new(Runner { consumer, name, progress, stand, replay, held }));
+            let reads = AtomicBool::new(false);
+            runners.push(Arc::new(Runner { consumer, name, progress, stand, replay, held, reads }));
         }
         Fanout { feed: Feed::default(), runners, meters: OnceLock::new() }
     }
