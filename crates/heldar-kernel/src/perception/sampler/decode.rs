@@ -23,6 +23,7 @@ use heldar_perception::ring::{NewFrame, PickedFor, Rendition};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::behind;
 use super::order::Order;
 use super::unit::Unit;
 use crate::perception::motion::Watch;
@@ -276,6 +277,11 @@ impl Decoding {
                     Received::Closed => return Fed::Closed,
                 },
             };
+            if let Some((start, newer)) = behind::newer(&self.bus, &unit, self.clock.mono()) {
+                tracing::debug!(from = %unit.captured_at, to = %start.captured_at, "decoding is behind; it goes on later");
+                *units = newer;
+                return Fed::Anew(Some(start));
+            }
             if !same(&params, &unit.params) {
                 return Fed::Anew(Some(unit));
             }

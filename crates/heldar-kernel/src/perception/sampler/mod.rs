@@ -3,6 +3,7 @@
 //! Owns: units and their rings, which streams are decoded, the plan that is in force and when it is made anew. The plan itself is
 //! a plain function of `heldar-perception`. Never: pulls a camera; a stream that tasks ask for is demanded as by a viewer.
 
+mod behind;
 mod decode;
 pub(crate) mod mirror;
 mod order;
