@@ -102,6 +102,7 @@ fn batch(number: i64, detections: i64) -> NewBatch {
         producer: Producer::Worker {
             credential: "key_0123456789abcdef0123456789abcdef".to_owned(),
             worker: Some("worker.example:4711".to_owned()),
+            lease: Some("lse_0123456789abcdef0123456789abcdef".to_owned()),
         },
         captured_at: time,
         created_at: time,

@@ -87,7 +87,7 @@ pub(crate) fn attributes(
     extra: Option<&str>,
 ) -> Attributes {
     let text = match producer {
-        Some(Producer::Worker { credential, worker }) => {
+        Some(Producer::Worker { credential, worker, .. }) => {
             let task = task.map(|task| TaskId::new(task.bits()));
             Provenance::Worker { key: credential, task, worker: worker.as_deref() }.attributes(extra)
         }

@@ -186,6 +186,7 @@ fn batch(number: i64, at: WallTime, cameras: &[CameraId], spread: &mut Spread) -
         producer: Producer::Worker {
             credential: "key_0123456789abcdef0123456789abcdef".to_owned(),
             worker: Some("worker.example:4711".to_owned()),
+            lease: Some("lse_0123456789abcdef0123456789abcdef".to_owned()),
         },
         captured_at: at,
         created_at: at,

@@ -90,6 +90,8 @@ pub enum Producer {
         credential: String,
         /// As the worker calls itself, where it is known; 1 to 256 characters.
         worker: Option<String>,
+        /// The lease under which it came, `lse_` and 32 hexadecimal digits; none: it holds no lease on the task.
+        lease: Option<String>,
     },
     /// A part of the server, by name; 1 to 64 characters.
     Kernel(String),

@@ -23,9 +23,9 @@ statements! {
         VALUES ((SELECT coalesce(MAX(line_no), 0) + 1 FROM task_line), $1, $2, $3, $4) RETURNING line_no";
     LINE_USED = "UPDATE task_line SET used_us = $2 WHERE line_no = $1";
     PRODUCER_NO = "SELECT producer_no, used_us FROM producer WHERE coalesce(kernel, '') = $1
-        AND coalesce(credential, '') = $2 AND coalesce(worker_id, '') = $3";
-    PRODUCER_INSERT = "INSERT INTO producer (producer_no, kernel, credential, worker_id, used_us)
-        VALUES ((SELECT coalesce(MAX(producer_no), 0) + 1 FROM producer), $1, $2, $3, $4) RETURNING producer_no";
+        AND coalesce(credential, '') = $2 AND coalesce(worker_id, '') = $3 AND coalesce(lease_id, '') = $4";
+    PRODUCER_INSERT = "INSERT INTO producer (producer_no, kernel, credential, worker_id, lease_id, used_us)
+        VALUES ((SELECT coalesce(MAX(producer_no), 0) + 1 FROM producer), $1, $2, $3, $4, $5) RETURNING producer_no";
     PRODUCER_USED = "UPDATE producer SET used_us = $2 WHERE producer_no = $1";
 }
 
@@ -140,15 +140,22 @@ pub(super) async fn producer_no(tx: &mut Tx<'_>, producer: &Producer, now: WallT
 }
 
 async fn find_producer(tx: &mut Tx<'_>, producer: &Producer, now: WallTime) -> Result<(i64, i64), OpError> {
-    let (kernel, credential, worker) = match producer {
-        Producer::Worker { credential, worker } => (None, Some(credential.as_str()), worker.as_deref()),
-        Producer::Kernel(name) => (Some(name.as_str()), None, None),
+    let (kernel, credential, worker, lease) = match producer {
+        Producer::Worker { credential, worker, lease } => {
+            (None, Some(credential.as_str()), worker.as_deref(), lease.as_deref())
+        }
+        Producer::Kernel(name) => (Some(name.as_str()), None, None, None),
     };
-    let key = args![kernel.unwrap_or_default(), credential.unwrap_or_default(), worker.unwrap_or_default()];
+    let key = args![
+        kernel.unwrap_or_default(),
+        credential.unwrap_or_default(),
+        worker.unwrap_or_default(),
+        lease.unwrap_or_default()
+    ];
     if let Some(row) = tx.row(PRODUCER_NO, key).await? {
         let mut columns = row.columns();
         return Ok((columns.int()?, columns.int()?));
     }
-    let row = args![kernel, credential, worker, now];
+    let row = args![kernel, credential, worker, lease, now];
     Ok((given_out(&tx.run_returning(PRODUCER_INSERT, row).await?)?, now.0))
 }

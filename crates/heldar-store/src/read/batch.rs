@@ -16,7 +16,7 @@ use crate::sql::{CameraFilter, Columns, Query, Row, args};
 macro_rules! batch_columns {
     () => {
         "o.seq, w.camera_id, c.site_id, l.task_type, l.task_id, o.frame_key, o.part, o.ticketed, o.late, p.kernel,
-        p.credential, p.worker_id, o.captured_us, o.created_us, o.detection_count, o.event_seq"
+        p.credential, p.worker_id, p.lease_id, o.captured_us, o.created_us, o.detection_count, o.event_seq"
     };
 }
 /// Columns of [`detection_from`].
@@ -59,10 +59,11 @@ pub(super) fn batch_from(c: &mut Columns<'_>) -> Result<Batch, StoreError> {
     let (task_type, task) = (c.text()?, c.opt_public_id(AiTask::PREFIX)?);
     let frame_id = c.opt_text()?.map(|key| frame_key::decode(key, task));
     let (part, ticketed, late) = (c.number()?, c.flag()?, c.flag()?);
-    let producer = match (c.opt_text()?, c.opt_text()?, c.opt_text()?) {
-        (Some(name), _, _) => Some(Producer::Kernel(name)),
-        (None, Some(credential), worker) => Some(Producer::Worker { credential, worker }),
-        (None, None, _) => None,
+    let (kernel, credential, worker, lease) = (c.opt_text()?, c.opt_text()?, c.opt_text()?, c.opt_text()?);
+    let producer = match (kernel, credential) {
+        (Some(name), _) => Some(Producer::Kernel(name)),
+        (None, Some(credential)) => Some(Producer::Worker { credential, worker, lease }),
+        (None, None) => None,
     };
     Ok(Batch {
         seq,

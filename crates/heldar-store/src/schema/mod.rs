@@ -44,6 +44,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("sqlite_4.sql"),
         postgres: include_str!("postgres_4.sql"),
     },
+    Migration {
+        number: 5,
+        name: "leases of batches",
+        sqlite: include_str!("sqlite_5.sql"),
+        postgres: include_str!("postgres_5.sql"),
+    },
 ];
 
 /// The record of what was applied. `component` tells the store's own steps from those of apps.

@@ -44,7 +44,11 @@ pub(crate) async fn a_batch_is_kept_as_it_came(db: Db) {
             part: 63,
             ticketed: true,
             late: true,
-            producer: Producer::Worker { credential: "key_1".into(), worker: Some("host:1".into()) },
+            producer: Producer::Worker {
+                credential: "key_1".into(),
+                worker: Some("host:1".into()),
+                lease: Some("lse_0123456789abcdef0123456789abcdef".into()),
+            },
             captured_at: at(-5),
             ..batch("a", 3, many.collect())
         },
@@ -92,7 +96,7 @@ pub(crate) async fn a_frame_takes_effect_once(db: Db) {
     let first = store_batch(&store, frame("a", "w:f1", 1)).await;
     let duplicate = |seq| BatchStored::Duplicate { seq, event_id: None, event_seq: None };
     // Whoever sends it and whatever is in it.
-    let other = Producer::Worker { credential: "key_2".into(), worker: None };
+    let other = Producer::Worker { credential: "key_2".into(), worker: None, lease: None };
     let again = NewBatch { producer: other, detections: Vec::new(), ..frame("a", "w:f1", 9) };
     assert_eq!(write(again).await, duplicate(first));
     // Another part, frame, type, task or camera is another one, and so is each without a frame id.
@@ -362,6 +366,7 @@ pub(crate) async fn batches_are_small(db: Db) {
     let worker = Producer::Worker {
         credential: "key_0123456789abcdef0123456789abcdef".into(),
         worker: Some("worker.example:4711".into()),
+        lease: Some("lse_0123456789abcdef0123456789abcdef".into()),
     };
     let fill = async |first: i64, batches: i64, detections: usize| {
         let before = size(&store, &db).await;

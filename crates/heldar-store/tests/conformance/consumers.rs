@@ -211,7 +211,8 @@ pub(crate) async fn what_is_not_taken_is_kept_longer(db: Db) {
     store.write(ensure("entry")).await.unwrap();
     let mut seqs = Vec::new();
     for number in 0..10 {
-        let worker = Producer::Worker { credential: "system".into(), worker: Some(format!("w{number}")) };
+        let worker =
+            Producer::Worker { credential: "system".into(), worker: Some(format!("w{number}")), lease: None };
         let task = Some(task_id(u128::from(i64::unsigned_abs(number))));
         let batch = batch("a", number, vec![detection("x", number); 30]);
         seqs.push(store_batch(&store, NewBatch { producer: worker, task, ..batch }).await);

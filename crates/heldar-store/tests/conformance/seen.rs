@@ -57,7 +57,7 @@ pub(crate) fn batch(name: &str, seconds: i64, detections: Vec<NewDetection>) -> 
         part: 0,
         ticketed: false,
         late: false,
-        producer: Producer::Worker { credential: "system".to_owned(), worker: None },
+        producer: Producer::Worker { credential: "system".to_owned(), worker: None, lease: None },
         captured_at: at(seconds),
         created_at: at(seconds),
         detections,

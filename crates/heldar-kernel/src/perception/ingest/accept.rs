@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use heldar_base::{CameraId, Principal, Scope, WallTime};
 use heldar_config::Tier;
-use heldar_perception::TaskId;
 use heldar_perception::batch::{self, BatchBody, TaskKey, Ticketed, check, task_key};
 use heldar_perception::ticket::Ticket;
+use heldar_perception::{LeaseId, TaskId};
 
 use super::IngestError;
 use crate::kernel::Kernel;
@@ -26,8 +26,8 @@ pub(super) struct Accepted {
     pub(super) camera: CameraId,
     /// What it counts for.
     pub(super) task: TaskKey,
-    /// Name of the worker, where a lease tells it.
-    pub(super) worker: Option<Arc<str>>,
+    /// Name of the worker and its lease on the task, where it has one.
+    pub(super) holder: Option<(Arc<str>, LeaseId)>,
     /// Whether camera, type, frame and time are those of a ticket.
     pub(super) ticketed: bool,
 }
@@ -37,7 +37,7 @@ struct Frame {
     known: Arc<KnownTask>,
     camera: CameraId,
     captured_ms: i64,
-    worker: Arc<str>,
+    holder: (Arc<str>, LeaseId),
 }
 
 impl Frame {
@@ -68,8 +68,8 @@ impl Kernel {
             }
             let batch = check(body, now, Some(&ticketed)).map_err(IngestError::Refused)?;
             let task = TaskKey::Task(frame.known.task.id);
-            let worker = Some(frame.worker);
-            return Ok(Accepted { credential, batch, camera: frame.camera, task, worker, ticketed: true });
+            let holder = Some(frame.holder);
+            return Ok(Accepted { credential, batch, camera: frame.camera, task, holder, ticketed: true });
         }
         if self.settings.access.ingest_provenance == Tier::Enforce {
             return Err(IngestError::TicketRequired);
@@ -80,11 +80,12 @@ impl Kernel {
             return Err(IngestError::UnknownCamera);
         }
         let task = task_key(&batch, |id| self.is_of_slot(id, &camera, &batch.task_type))?;
-        let worker = task.task().and_then(|id| {
+        let holder = task.task().and_then(|id| {
             let book = self.perception.book();
-            book.live_lease(id, &credential, now).map(|lease| lease.holder.worker.clone())
+            let lease = book.live_lease(id, &credential, now)?;
+            Some((lease.holder.worker.clone(), lease.lease_id))
         });
-        Ok(Accepted { credential, batch, camera, task, worker, ticketed: false })
+        Ok(Accepted { credential, batch, camera, task, holder, ticketed: false })
     }
 
     /// Steps 2 to 6 of perception.md 8.4.
@@ -92,16 +93,16 @@ impl Kernel {
         let perception = &self.perception;
         let credential = credential_name(caller);
         let ticket = Ticket::parse(text)?;
-        let (camera, worker) = {
+        let (camera, holder) = {
             let book = perception.book();
             let lease = book.live_lease(ticket.task, credential, now).ok_or(IngestError::NoLease)?;
-            (lease.camera.clone(), lease.holder.worker.clone())
+            (lease.camera.clone(), (lease.holder.worker.clone(), lease.lease_id))
         };
         ticket.verify(&perception.ticket_keys(), credential, &camera, now)?;
         let known = perception.task(ticket.task).filter(|known| known.task.spec.enabled);
         let known = known.filter(|_| perception.is_active(&camera)).ok_or(IngestError::NotEnabled)?;
         caller.scope.check(&camera).map_err(|_| IngestError::OutOfScope)?;
-        Ok(Frame { known, camera, captured_ms: ticket.captured_ms, worker })
+        Ok(Frame { known, camera, captured_ms: ticket.captured_ms, holder })
     }
 
     /// Whether a camera is there and not removed, switched on or off.

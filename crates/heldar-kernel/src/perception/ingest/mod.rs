@@ -20,7 +20,7 @@ use heldar_perception::batch::{
 };
 use heldar_perception::leases::Holder;
 use heldar_perception::ticket::TicketFault;
-use heldar_perception::{Refused, TaskId};
+use heldar_perception::{LeaseId, Refused, TaskId};
 use heldar_store::op::StoreBatch;
 use heldar_store::{
     AiTask, Batch, BatchStored, DetectionBox, ErrorKind, NewBatch, NewDetection, NewEvent, Producer,
@@ -194,7 +194,7 @@ impl Intake {
 
     /// A batch of a worker was taken.
     fn note(&self, accepted: &Accepted, now: WallTime, mono: MonoTime) {
-        if let Some(worker) = &accepted.worker {
+        if let Some((worker, _)) = &accepted.holder {
             let holder = Holder { credential: accepted.credential.as_str().into(), worker: worker.clone() };
             lock(&self.activity).note(holder, now, mono);
         }
@@ -351,10 +351,7 @@ fn new_batch(accepted: &mut Accepted, late: bool, now: WallTime) -> NewBatch {
         part: batch.part,
         ticketed: accepted.ticketed,
         late,
-        producer: Producer::Worker {
-            credential: accepted.credential.clone(),
-            worker: accepted.worker.as_deref().map(str::to_owned),
-        },
+        producer: producer(accepted.credential.clone(), accepted.holder.as_ref()),
         captured_at,
         created_at: now,
         detections: detections.collect(),
@@ -364,7 +361,7 @@ fn new_batch(accepted: &mut Accepted, late: bool, now: WallTime) -> NewBatch {
 
 /// A batch that says "nothing seen" once more, as consumers see it.
 fn heartbeat(accepted: Accepted, late: bool, site: Option<SiteId>) -> DetectionBatch {
-    let Accepted { credential, batch, camera, task, worker, ticketed } = accepted;
+    let Accepted { credential, batch, camera, task, holder, ticketed } = accepted;
     DetectionBatch {
         camera_id: camera,
         site_id: site,
@@ -378,8 +375,13 @@ fn heartbeat(accepted: Accepted, late: bool, site: Option<SiteId>) -> DetectionB
         task_id: task.task().map(|task| PublicId::new(AiTask::PREFIX, task.bits())),
         ticketed,
         late,
-        producer: Some(Producer::Worker { credential, worker: worker.as_deref().map(str::to_owned) }),
+        producer: Some(producer(credential, holder.as_ref())),
     }
+}
+
+fn producer(credential: String, holder: Option<&(Arc<str>, LeaseId)>) -> Producer {
+    let (worker, lease) = holder.map(|(worker, lease)| (worker.to_string(), lease.to_string())).unzip();
+    Producer::Worker { credential, worker, lease }
 }
 
 fn new_event(event: batch::Event, camera: &CameraId, captured_at: WallTime, now: WallTime) -> NewEvent {
