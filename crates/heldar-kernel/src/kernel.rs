@@ -54,6 +54,7 @@ use crate::retention::{Ground, Retention, RetentionConfig};
 use crate::secrets::{Sealer, SecretError};
 use crate::snapshots::Snapshots;
 use crate::stills::Stills;
+use crate::zones::Zones;
 
 /// Key of the setting that tells a clean stop.
 const STOPPED_AT: &str = "server_stopped_at";
@@ -158,6 +159,8 @@ pub struct Kernel {
     pub perception: Perception,
     /// What makes single pictures.
     pub stills: Stills,
+    /// Zones of all cameras.
+    pub(crate) zones: Zones,
     /// Scheduled snapshots.
     pub snapshots: Snapshots,
     /// Limits of footage, and leases on segments.
@@ -244,6 +247,7 @@ impl Kernel {
         .map_err(StartFailure::Thread)?;
         let writer = Arc::new(writer);
         let health = Health::new(&metrics, watch);
+        let zones = Zones::new(&metrics);
         let ground = Ground {
             store: store.clone(),
             disk: disk.clone(),
@@ -285,6 +289,7 @@ impl Kernel {
             apps,
             perception,
             stills: Stills::new(settings.decoder.program.clone()),
+            zones,
             snapshots: Snapshots::new(&settings),
             registry: Registry::default(),
             reads: Reads::default(),

@@ -27,3 +27,4 @@ pub mod secrets;
 pub mod snapshots;
 pub mod stills;
 pub mod tls;
+mod zones;

@@ -15,6 +15,7 @@ use crate::model::{
     DetectionCursor, DetectionFilter, DetectionOrder, EventCursor, EventFilter, FillState, GapCursor,
     GapFilter, GapOrder, Severity, Share, TimeRange,
 };
+use crate::model::{ZoneEventCursor, ZoneEventFilter, ZoneEventId, ZoneEventOrder};
 use crate::read::{self, CameraQuery, ClipKey, Letters, Shape};
 use crate::sql::{Arg, CameraFilter, Command, Conn, Query, SqliteConn, SqliteUse, postgres_options};
 
@@ -275,6 +276,58 @@ fn snapshot_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     queries
 }
 
+fn zone_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let camera = CameraId::new("a").unwrap();
+    let zone = PublicId::new("zone", 1);
+    let mut queries = vec![read::zone::of_camera_query(&camera), read::zone::occupancy_query(&camera)];
+    for filter in filters {
+        queries.push(read::zone::one_query(filter, zone));
+        queries.push(read::zone::states_query(filter));
+        queries.push(read::zone::counters_query(filter, zone));
+        for after in maybe(zone) {
+            queries.push(read::zone::list_query(filter, after, 10));
+        }
+    }
+    queries
+}
+
+fn zone_event_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let window = Interval::new(WallTime(0), WallTime(100));
+    let mut queries = vec![read::zone_event::one_too_many_query(1, window)];
+    for label in maybe("x") {
+        for lines in [None, Some(&[1][..]), Some(&[1, 2, 3][..])] {
+            queries.push(read::zone_event::counts_query(1, window, Micros(10), lines, label));
+        }
+    }
+    for filter in filters {
+        let id = ZoneEventId { timestamp: WallTime(1), bits: 1 };
+        queries.push(read::zone_event::one_query(filter, id));
+        queries.push(read::zone_event::cameras_query(filter));
+        for zone in maybe(PublicId::new("zone", 1)) {
+            for event_type in maybe("x".to_owned()) {
+                let task_type = event_type.clone();
+                let which = ZoneEventFilter { zone, event_type, task_type, ..ZoneEventFilter::default() };
+                queries.push(read::zone_event::lines_query(filter, &which));
+            }
+        }
+    }
+    for arms in read::zone_event::every_arm() {
+        for order in [ZoneEventOrder::NewestFirst, ZoneEventOrder::OldestFirst] {
+            for after in maybe(ZoneEventCursor { timestamp_us: 1, seq: 1 }) {
+                for range in ranges() {
+                    for text in maybe("x".to_owned()) {
+                        let track_id = text.clone();
+                        let rest = ZoneEventFilter::default();
+                        let which = ZoneEventFilter { range, track_id, label: text, order, ..rest };
+                        queries.push(read::zone_event::list_query(&arms, &which, after, 10));
+                    }
+                }
+            }
+        }
+    }
+    queries
+}
+
 fn detection_queries() -> Vec<Query> {
     let mut queries = Vec::new();
     for arms in read::detection::every_arm() {
@@ -403,7 +456,9 @@ async fn composed_statements_run_on_both_engines() {
             .chain(clip_and_audit_queries(&filters, &scopes))
             .chain(account_queries())
             .chain(perception_queries(&filters))
-            .chain(snapshot_queries(&filters));
+            .chain(snapshot_queries(&filters))
+            .chain(zone_queries(&filters))
+            .chain(zone_event_queries(&filters));
         for query in queries {
             let command = query.command();
             let text = command.text.clone();
@@ -459,6 +514,62 @@ async fn snapshots_are_read_in_order_and_removed_by_index() {
         let text = command.text.clone();
         // Schedules are few.
         if text.contains("s.enabled = 1") {
+            continue;
+        }
+        for step in plan(&mut conn, command).await {
+            let scan = step.starts_with("SCAN") && !step.contains("USING");
+            assert!(!scan && !step.contains("TEMP B-TREE"), "{text}: {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn zone_events_are_never_scanned() {
+    let mut conn = sqlite().await;
+    let camera = CameraId::new("a").unwrap();
+    let mut in_order = 0;
+    for query in zone_event_queries(&[CameraFilter::Every, CameraFilter::One(&camera)]) {
+        let command = query.command();
+        let text = command.text.clone();
+        let steps = plan(&mut conn, command).await;
+        for step in &steps {
+            // `w` are cameras, few; `g`, `k`, `m` and `a` are what was found.
+            let scans = ["SCAN z", "SCAN l", "SCAN o", "SCAN e", "SCAN t", "SCAN n"];
+            assert!(
+                !scans.iter().any(|scan| step == scan || step.starts_with(&format!("{scan} "))),
+                "{text}: {step}"
+            );
+        }
+        let sources = text.matches("FROM zone_event z WHERE").count();
+        if text.contains(") m ORDER") && sources == 1 && !text.contains("z.label =") {
+            // A page of one source is a walk along its index: nothing is sorted but pages.
+            let by = "SEARCH z USING COVERING INDEX zone_event_";
+            assert!(steps.iter().any(|step| step.starts_with(by)), "{text}: {steps:#?}");
+            let sorts = steps.iter().filter(|step| step.contains("TEMP B-TREE")).count();
+            assert!(sorts <= 2, "{text}: {steps:#?}");
+            in_order += 1;
+        }
+    }
+    assert!(in_order > 10, "{in_order}");
+}
+
+#[tokio::test]
+async fn zones_and_their_events_are_written_and_removed_by_index() {
+    let mut conn = sqlite().await;
+    let camera = CameraId::new("a").unwrap();
+    let filters = [CameraFilter::Every, CameraFilter::One(&camera)];
+    let mut commands: Vec<Command> = zone_queries(&filters).into_iter().map(Query::command).collect();
+    for (_, text) in crate::op::STATEMENTS.iter().copied().flatten() {
+        if text.contains("zone") && !text.contains("timezone") {
+            let args = (0..25).map(|_| Arg::Int(None)).collect();
+            commands.push(Command { text: (*text).into(), args });
+        }
+    }
+    assert!(commands.len() > 25, "{}", commands.len());
+    for command in commands {
+        let text = command.text.clone();
+        // All of them.
+        if text.contains("FROM zone_state s WHERE TRUE ORDER") {
             continue;
         }
         for step in plan(&mut conn, command).await {

@@ -24,6 +24,7 @@ pub mod system;
 pub mod timeline;
 pub mod users;
 pub mod words;
+pub mod zones;
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ pub fn routes() -> RouteTable<Api> {
     playback::routes(&mut table);
     stills::routes(&mut table);
     snapshots::routes(&mut table);
+    zones::routes(&mut table);
     ai::routes(&mut table);
     clips::routes(&mut table);
     live::routes(&mut table);

@@ -19,6 +19,8 @@ pub struct DetectionBatch {
     pub detections: Vec<Seen>,
     /// When the picture was captured.
     pub timestamp: WallTime,
+    /// When it was committed; of one that is not stored, when it came.
+    pub committed_at: WallTime,
     /// Its number, in commit order; none: it says "nothing seen" once more, is not stored, and comes at most once.
     pub seq: Option<i64>,
     /// Names it; the same at each delivery.
@@ -118,6 +120,7 @@ impl DetectionBatch {
             task_type,
             detections,
             timestamp: batch.captured_at,
+            committed_at: batch.created_at,
             seq: Some(batch.seq),
             batch_id,
             frame_id,

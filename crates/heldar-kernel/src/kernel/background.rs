@@ -74,6 +74,14 @@ impl Kernel {
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("zones", &kernel.health.restarts, || crate::zones::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
+            keep("evidence", &kernel.health.restarts, || crate::zones::keep(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("feed", &kernel.health.restarts, || fanout::feed(kernel.clone())).await;
         }));
         let kernel = self.clone();

@@ -60,9 +60,9 @@ pub struct Perception {
     changing: tokio::sync::Mutex<()>,
     keys: RwLock<ticket::Keys>,
     intake: ingest::Intake,
-    fanout: fanout::Fanout,
+    pub(crate) fanout: fanout::Fanout,
     motion: motion::Motion,
-    sampler: sampler::Sampler,
+    pub(crate) sampler: sampler::Sampler,
     meters: meters::Meters,
 }
 

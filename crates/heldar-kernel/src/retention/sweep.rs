@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use heldar_base::{CameraId, WallTime};
 use heldar_disk::DiskSpace;
 use heldar_store::StoreError;
-use heldar_store::op::OldSnapshots;
+use heldar_store::op::{OldSnapshots, OldZoneEvents};
 use heldar_timeline::retention::{
     AgeMark, Condition, Disk, Episodes, FloorProgress, FloorWatch, Item, Kept, Plan, Policy, Purpose, Reason,
 };
@@ -116,6 +116,8 @@ impl Retention {
             let motion = upkeep::longest_for_motion(&ground.store).await?.max(row_age);
             let keep = upkeep::KeepRows { history: row_age, detections: detection_age, motion };
             report.rows = upkeep::prune(&ground.store, now, keep).await?;
+            let (folder, which) = (&ground.settings.snapshots, OldZoneEvents::Before(now - detection_age));
+            report.rows += upkeep::remove_zone_events(&ground.store, folder, which).await?;
             if let Some(age) = ground.settings.snapshot_age {
                 let which = OldSnapshots::Before(now - age);
                 report.snapshots +=
@@ -134,6 +136,8 @@ impl Retention {
     ) -> Result<(), StoreError> {
         let (folder, which) = (&self.ground.settings.snapshots, OldSnapshots::OfDeletedCameras);
         report.snapshots += upkeep::remove_snapshots(executor.store, folder, which).await?;
+        let which = OldZoneEvents::OfDeletedCameras;
+        report.rows += upkeep::remove_zone_events(executor.store, folder, which).await?;
         let left = executor.finish_leftovers().await?;
         report.finished = left.finished;
         memory.gone.extend(left.cameras);

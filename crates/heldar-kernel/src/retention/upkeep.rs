@@ -6,12 +6,14 @@
 
 use heldar_base::{Micros, PublicId, Scope, WallTime};
 use heldar_store::op::{
-    MarkClipsDeleting, OldSnapshots, Prunable, Prune, RemoveClips, RemoveSnapshots, ReturnFreePages,
+    MarkClipsDeleting, OldSnapshots, OldZoneEvents, Prunable, Prune, RemoveClips, RemoveSnapshots,
+    RemoveZoneEvents, ReturnFreePages,
 };
 use heldar_store::{CameraQuery, Clip, Store, StoreError};
 
 use crate::clips::ClipFolder;
 use crate::snapshots::SnapshotFolder;
+use crate::zones::evidence_name;
 
 /// Clips deleted at a time.
 const CLIPS: u32 = 100;
@@ -91,6 +93,29 @@ pub(super) async fn remove_snapshots(
         }
         gone += count;
         if count < u64::from(SNAPSHOTS) {
+            return Ok(gone);
+        }
+        // Whoever waits for the writer comes first.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Removes zone events with their pictures, slice by slice. Answers with how many. A picture of a row that is gone and that
+/// cannot be removed now stays.
+pub(super) async fn remove_zone_events(
+    store: &Store,
+    folder: &SnapshotFolder,
+    which: OldZoneEvents,
+) -> Result<u64, StoreError> {
+    let mut gone = 0;
+    loop {
+        let removed = store.write(RemoveZoneEvents { which, limit: SLICE }).await?;
+        let names: Vec<String> = removed.evidence.into_iter().map(evidence_name).collect();
+        if !names.is_empty() {
+            folder.remove_evidence(names).await;
+        }
+        gone += u64::from(removed.rows);
+        if removed.rows < SLICE {
             return Ok(gone);
         }
         // Whoever waits for the writer comes first.

@@ -84,19 +84,40 @@ impl SnapshotFolder {
             make_folder(&folder)?;
             File::open(&self.path)?.sync_all()?;
         }
-        if heldar_disk::free_bytes(&folder)? < jpeg.len() as u64 + HEADROOM {
-            return Err(io::ErrorKind::StorageFull.into());
+        put(&folder, &file_name(taken_at), jpeg)
+    }
+
+    /// Writes the picture of a zone event as [`Self::write`] does. Blocks.
+    ///
+    /// # Errors
+    /// As the operating system says; nothing stays behind.
+    pub(crate) fn write_evidence(&self, name: &str, jpeg: &[u8]) -> io::Result<()> {
+        if !self.path.is_dir() {
+            make_folder(&self.path)?;
         }
-        let name = file_name(taken_at);
-        let unfinished = folder.join(format!("{UNFINISHED}{name}"));
-        let written = write_synced(&unfinished, jpeg).and_then(|()| {
-            std::fs::rename(&unfinished, folder.join(name))?;
-            File::open(&folder)?.sync_all()
-        });
-        if written.is_err() {
-            remove_file(&unfinished);
+        put(&self.path, name, jpeg)
+    }
+
+    /// Opens the picture of a zone event. Blocks.
+    ///
+    /// # Errors
+    /// As the operating system says; `NotFound` also for what is no plain file.
+    pub(crate) fn open_evidence(&self, name: &str) -> io::Result<File> {
+        let path = self.path.join(name);
+        if path.symlink_metadata()?.is_file() {
+            File::open(path)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
         }
-        written
+    }
+
+    /// Removes pictures of zone events whose rows are gone.
+    pub(crate) async fn remove_evidence(&self, names: Vec<String>) {
+        let folder = self.path.clone();
+        let remove = move || names.iter().for_each(|name| remove_file(&folder.join(name)));
+        if tokio::task::spawn_blocking(remove).await.is_err() {
+            tracing::warn!("removing pictures of zone events was interrupted");
+        }
     }
 
     /// Removes files whose rows are gone, and folders that are empty then. What cannot be removed now goes at the next start.
@@ -160,6 +181,22 @@ impl SnapshotFolder {
 pub(super) struct Listed {
     pub(super) whole: Vec<WallTime>,
     pub(super) unfinished: Vec<(WallTime, PathBuf)>,
+}
+
+/// Puts a file into a folder under its name, whole and synced.
+fn put(folder: &Path, name: &str, jpeg: &[u8]) -> io::Result<()> {
+    if heldar_disk::free_bytes(folder)? < jpeg.len() as u64 + HEADROOM {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let unfinished = folder.join(format!("{UNFINISHED}{name}"));
+    let written = write_synced(&unfinished, jpeg).and_then(|()| {
+        std::fs::rename(&unfinished, folder.join(name))?;
+        File::open(folder)?.sync_all()
+    });
+    if written.is_err() {
+        remove_file(&unfinished);
+    }
+    written
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

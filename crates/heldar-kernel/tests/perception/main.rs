@@ -14,6 +14,7 @@ mod support;
 #[allow(dead_code, reason = "the tests of access use all of it")]
 #[path = "../access/tape.rs"]
 mod tape;
+mod zones;
 
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -229,6 +229,8 @@ impl DetectionId {
     pub const PREFIX: &'static str = "det";
     /// Numbers that each batch takes.
     const STEP: i64 = 1024;
+    /// No place: stands for the batch as a whole.
+    pub(crate) const NONE: u16 = 1023;
 
     /// The public form: 16 digits of the batch's number, 16 of the place.
     pub fn public(self) -> PublicId {

@@ -17,6 +17,8 @@ mod sign_in;
 mod snapshot;
 mod status;
 mod stream;
+mod zone;
+mod zone_event;
 
 pub use account::{Account, AccountFields, Preference, StoredScope};
 pub use ai_task::{AiTask, AiTaskFields, AiWorker, TaskLease, TaskOrigin, Transport, WorkerKey};
@@ -40,6 +42,11 @@ pub use sign_in::{ClientCursor, KnownClient, SignInFailure, SignInSession};
 pub use snapshot::{Snapshot, SnapshotFile, SnapshotSchedule, SnapshotScheduleFields};
 pub use status::{CameraState, CameraStatus};
 pub use stream::{AudioFormat, CodecParams, Observed, Stream, StreamSums, StreamTotals, WriteRate};
+pub use zone::{Zone, ZoneCounters, ZoneFields, ZoneOccupancy, ZoneState};
+pub use zone_event::{
+    NewZoneEvent, StoredZoneEvent, ZoneBucket, ZoneBucketFilter, ZoneBuckets, ZoneEvent, ZoneEventCursor,
+    ZoneEventFilter, ZoneEventId, ZoneEventOrder, ZoneSource,
+};
 
 /// Declares a closed vocabulary with its stable words in the store and on the wire.
 macro_rules! words {

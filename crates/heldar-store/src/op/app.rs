@@ -2,7 +2,7 @@
 
 use heldar_base::WallTime;
 
-use super::{Apply, Apps, Durability, OpError, Perception, Tx, WriteOp};
+use super::{Apply, Apps, Durability, OpError, Perception, Tx, WriteOp, Zones};
 use crate::app::{AppMigration, AppStatement, Purpose};
 use crate::schema;
 
@@ -12,8 +12,9 @@ use crate::schema;
 /// names the app, the statement by its position from 1 and the reason. Nothing of this operation, and of the
 /// [`WriteOp::All`] that it is part of, is stored then; other writes are not concerned.
 ///
-/// Survives a power cut when it stands alone. Together with an [`super::AdvanceCursor`] in one [`WriteOp::All`] it is as
-/// safe as that, and as the others in it: a batch whose commit is lost is taken again, and its effects made again.
+/// Survives a power cut when it stands alone. Together with an [`super::AdvanceCursor`] or a [`super::SaveZoneState`] in
+/// one [`WriteOp::All`] it is as safe as that, and as the others in it: a batch whose commit is lost is taken again, and
+/// its effects made again.
 #[derive(Clone, Debug)]
 pub struct RunApp {
     /// The component of the app, for errors.
@@ -70,17 +71,85 @@ impl Apply for ApplyAppStep {
     }
 }
 
-/// How safe writes are that happen together: as the one that must be safest, but for what an app makes of a batch.
+/// How safe writes are that happen together: as the one that must be safest, but for what an app or the zones make of a
+/// batch or of time, which is made again from the cursor or state that is in the same commit. What the feed is told is
+/// never made again.
 pub(super) fn durability(ops: &[WriteOp]) -> Durability {
-    let of_a_batch = ops.iter().any(|op| matches!(op, WriteOp::Perception(Perception::AdvanceCursor(_))));
-    let others = ops.iter().filter(|op| !(of_a_batch && matches!(op, WriteOp::Apps(Apps::RunApp(_)))));
+    let is_anchor = |op: &WriteOp| {
+        matches!(
+            op,
+            WriteOp::Perception(Perception::AdvanceCursor(_)) | WriteOp::Zones(Zones::SaveZoneState(_))
+        )
+    };
+    let is_made_again = |op: &WriteOp| match op {
+        WriteOp::Apps(Apps::RunApp(_)) => true,
+        WriteOp::Zones(Zones::AppendZoneEvents(op)) => op.is_silent(),
+        _ => false,
+    };
+    let anchored = ops.iter().any(is_anchor);
+    let others = ops.iter().filter(|op| !(anchored && is_made_again(op)));
     others.map(WriteOp::durability).max().unwrap_or(Durability::Relaxed)
 }
 
 #[cfg(test)]
 mod tests {
+    use heldar_base::{CameraId, PublicId};
+
     use super::*;
-    use crate::op::{AdvanceCursor, AppendEvents};
+    use crate::model::{NewEvent, NewZoneEvent, Severity, ZoneEvent, ZoneEventId, ZoneState};
+    use crate::op::{AdvanceCursor, AppendEvents, AppendZoneEvents, PutZoneOccupancy, SaveZoneState};
+
+    fn zone_events(in_feed: bool) -> WriteOp {
+        let camera = CameraId::new("a").unwrap();
+        let event = NewEvent {
+            id: String::new(),
+            camera: None,
+            event_type: String::new(),
+            severity: Severity::Info,
+            timestamp: WallTime(0),
+            created_at: WallTime(0),
+            payload: serde_json::Value::Null,
+        };
+        let zone_event = ZoneEvent {
+            id: ZoneEventId { timestamp: WallTime(0), bits: 0 },
+            camera,
+            zone: PublicId::new("zone", 1),
+            zone_name: String::new(),
+            event_type: String::new(),
+            task_type: None,
+            track_id: None,
+            label: None,
+            dwell: None,
+            confidence: None,
+            anchor: None,
+            bbox: None,
+            direction_deg: None,
+            speed: None,
+            reason: None,
+            source: None,
+            has_evidence: false,
+            created_at: WallTime(0),
+        };
+        AppendZoneEvents { events: vec![NewZoneEvent { zone_event, event: in_feed.then_some(event) }] }.into()
+    }
+
+    #[test]
+    fn what_zones_make_of_time_is_as_safe_as_their_state() {
+        let state = || {
+            let (camera, at) = (CameraId::new("a").unwrap(), WallTime(0));
+            let state = ZoneState { camera, seq: 0, ticked_at: at, saved_at: at, bytes: Vec::new() };
+            WriteOp::from(SaveZoneState { state })
+        };
+        let occupancy = || WriteOp::from(PutZoneOccupancy { rows: Vec::new() });
+        for (ops, expect) in [
+            (vec![state(), occupancy()], Durability::Relaxed),
+            (vec![state(), zone_events(false)], Durability::Relaxed),
+            (vec![state(), zone_events(false), zone_events(true)], Durability::Full),
+            (vec![zone_events(false)], Durability::Full),
+        ] {
+            assert_eq!(WriteOp::All(ops).durability(), expect);
+        }
+    }
 
     #[test]
     fn what_an_app_makes_of_a_batch_is_as_safe_as_the_cursor() {

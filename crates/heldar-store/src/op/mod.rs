@@ -29,6 +29,8 @@ mod snapshot;
 mod status;
 mod stream;
 mod tx;
+mod zone;
+mod zone_event;
 
 pub use account::{CreateAccount, DeleteAccount, PutPreference, UpdateAccount};
 pub use ai_task::{ChangeLeases, CreateTask, DeleteTask, LeaseChange, OnTaken, TaskCreated, UpdateTask};
@@ -59,6 +61,10 @@ pub use snapshot::{
 pub use status::PutStatuses;
 pub use stream::{EnsureParams, EnsureStream, ObserveStream};
 pub(crate) use tx::{OpError, Tx, conflict, not_found, refused};
+pub use zone::{
+    CreateZone, DeleteZone, PutZoneCounters, PutZoneOccupancy, SaveZoneState, UpdateZone, ZoneCreated,
+};
+pub use zone_event::{AppendZoneEvents, OldZoneEvents, RemoveZoneEvents, SetZoneEvidence, ZoneEventsRemoved};
 
 use std::any::Any;
 use std::fmt;
@@ -260,6 +266,20 @@ area! {
     }
 }
 area! {
+    /// Zones, their engines, what happened in them.
+    Zones {
+        CreateZone -> ZoneCreated,
+        UpdateZone -> crate::model::Zone,
+        DeleteZone -> (),
+        SaveZoneState -> bool,
+        PutZoneOccupancy -> (),
+        PutZoneCounters -> (),
+        AppendZoneEvents -> Vec<Option<i64>>,
+        SetZoneEvidence -> (),
+        RemoveZoneEvents -> ZoneEventsRemoved,
+    }
+}
+area! {
     /// What apps bring.
     Apps {
         RunApp -> Vec<u64>,
@@ -293,6 +313,8 @@ pub enum WriteOp {
     Accounts(Accounts),
     /// AI tasks and leases, batches, their consumers, motion.
     Perception(Perception),
+    /// Zones, their engines, what happened in them.
+    Zones(Zones),
     /// What apps bring.
     Apps(Apps),
     /// Work that nobody waits for.
@@ -313,17 +335,19 @@ impl WriteOp {
             WriteOp::Snapshots(op) => op.durability(),
             WriteOp::Accounts(op) => op.durability(),
             WriteOp::Perception(op) => op.durability(),
+            WriteOp::Zones(op) => op.durability(),
             WriteOp::Apps(op) => op.durability(),
             WriteOp::Maintenance(op) => op.durability(),
             WriteOp::All(ops) => app::durability(ops),
         }
     }
 
-    /// How many events and batches it appends; their numbers are reserved before its group begins.
+    /// How many events, batches and zone events it appends; their numbers are reserved before its group begins.
     pub(crate) fn event_count(&self) -> usize {
         match self {
             WriteOp::History(History::AppendEvents(op)) => op.events.len(),
             WriteOp::Perception(Perception::StoreBatch(op)) => op.numbers(),
+            WriteOp::Zones(Zones::AppendZoneEvents(op)) => op.events.len(),
             WriteOp::All(ops) => ops.iter().map(WriteOp::event_count).sum(),
             _ => 0,
         }
@@ -341,6 +365,10 @@ impl WriteOp {
             WriteOp::Accounts(Accounts::EndSessions(op)) => op.ids.len().max(1),
             WriteOp::Perception(Perception::StoreBatch(op)) => op.rows(),
             WriteOp::Perception(Perception::ChangeLeases(op)) => op.changes.len().max(1),
+            WriteOp::Zones(Zones::AppendZoneEvents(op)) => op.events.len().max(1) * 2,
+            WriteOp::Zones(Zones::PutZoneOccupancy(op)) => op.rows.len().max(1),
+            WriteOp::Zones(Zones::PutZoneCounters(op)) => op.rows.len().max(1),
+            WriteOp::Zones(Zones::RemoveZoneEvents(op)) => op.rows() as usize * 4,
             WriteOp::Apps(Apps::RunApp(op)) => op.statements.len().max(1),
             WriteOp::Apps(Apps::ApplyAppStep(_)) => prune::SLICE as usize * 4,
             // Fewer than a group holds: deletes of several indexes take longer than inserts at their ends.
@@ -361,6 +389,7 @@ impl WriteOp {
             WriteOp::Snapshots(op) => op.apply(tx).await,
             WriteOp::Accounts(op) => op.apply(tx).await,
             WriteOp::Perception(op) => op.apply(tx).await,
+            WriteOp::Zones(op) => op.apply(tx).await,
             WriteOp::Apps(op) => op.apply(tx).await,
             WriteOp::Maintenance(op) => op.apply(tx).await,
             WriteOp::All(ops) => {
@@ -397,4 +426,6 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     status::STATEMENTS,
     stream::STATEMENTS,
     tx::STATEMENTS,
+    zone::STATEMENTS,
+    zone_event::STATEMENTS,
 ];

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use heldar_base::{CameraId, PublicId, WallTime};
 
+use super::zone_event::{ZoneLine, ZoneLineKey};
 use super::{OpError, Tx, not_found, refused};
 use crate::error::ErrorKind;
 use crate::model::{NewBatch, Producer};
@@ -54,6 +55,7 @@ pub(super) struct Line {
 pub(crate) struct Numbers {
     lines: HashMap<LineKey, (Line, i64)>,
     producers: HashMap<Producer, (i64, i64)>,
+    pub(super) zone_lines: HashMap<ZoneLineKey, (ZoneLine, i64)>,
 }
 
 impl Numbers {
@@ -61,11 +63,12 @@ impl Numbers {
     pub(crate) fn forget(&mut self) {
         self.lines.clear();
         self.producers.clear();
+        self.zone_lines.clear();
     }
 }
 
 /// Puts a number into a memory of bounded size.
-fn remember<K: std::hash::Hash + Eq, V>(memory: &mut HashMap<K, V>, key: K, value: V) {
+pub(super) fn remember<K: std::hash::Hash + Eq, V>(memory: &mut HashMap<K, V>, key: K, value: V) {
     if memory.len() >= REMEMBERED {
         memory.clear();
     }
@@ -73,7 +76,7 @@ fn remember<K: std::hash::Hash + Eq, V>(memory: &mut HashMap<K, V>, key: K, valu
 }
 
 /// The number in the only row of an answer.
-fn given_out(rows: &[Row]) -> Result<i64, OpError> {
+pub(super) fn given_out(rows: &[Row]) -> Result<i64, OpError> {
     let row = rows.first().ok_or_else(|| refused(ErrorKind::Internal, "no number was given out"))?;
     Ok(row.columns().int()?)
 }
@@ -107,7 +110,7 @@ pub(super) async fn line(tx: &mut Tx<'_>, batch: &NewBatch) -> Result<Line, OpEr
     Ok(line)
 }
 
-fn is_stale(used_us: i64, now: WallTime) -> bool {
+pub(super) fn is_stale(used_us: i64, now: WallTime) -> bool {
     now.0.saturating_sub(used_us) >= USED_US
 }
 

@@ -83,7 +83,7 @@ pub(super) fn batch_from(c: &mut Columns<'_>) -> Result<Batch, StoreError> {
     })
 }
 
-fn share(c: &mut Columns<'_>) -> Result<Option<Share>, StoreError> {
+pub(super) fn share(c: &mut Columns<'_>) -> Result<Option<Share>, StoreError> {
     let Some(ppm) = c.opt_number()? else { return Ok(None) };
     Share::from_ppm(ppm).map(Some).ok_or_else(|| StoreError::corrupt("a stored share is above 1"))
 }

@@ -24,12 +24,15 @@ pub(crate) mod site;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod stream;
+pub(crate) mod zone;
+pub(crate) mod zone_event;
 
 pub(crate) use ai_task::{TASK_BY_ID, TASK_IN_SLOT, task_from};
 pub use camera::CameraQuery;
 pub(crate) use clip::{CLIP_BY_ID, clip_from};
 pub use consumer::Letters;
 pub(crate) use snapshot::{SNAPSHOT_SCHEDULE_BY_ID, snapshot_schedule_from};
+pub(crate) use zone::{ZONE_BY_ID, ZONE_BY_NAME, zone_from};
 
 use crate::error::StoreError;
 use crate::sql::{Query, Row};
@@ -69,4 +72,5 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     segment::STATEMENTS,
     snapshot::STATEMENTS,
     stream::STATEMENTS,
+    zone::STATEMENTS,
 ];

@@ -17,6 +17,8 @@ use crate::apps::DetectionBatch;
 const BYTES: usize = super::QUEUES / 2;
 /// Batches and detections of one read.
 const PAGE: (u32, usize) = (512, 4096);
+/// Batches and detections of one read of those that have left the ring.
+const OLD_PAGE: (u32, usize) = (256, 2048);
 /// Rest before a store that failed is read again.
 const REST: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ struct Item {
 }
 
 /// What a reader gets.
-pub(super) enum Taken {
+enum Taken {
     /// The next ones, in order; none: there is nothing new.
     Batches(Vec<Arc<DetectionBatch>>),
     /// What comes next has left the ring.
@@ -55,17 +57,43 @@ pub(super) enum Taken {
 
 /// Where a reader is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Position {
+struct Position {
     /// The last stored batch that it has.
-    pub(super) seq: i64,
+    seq: i64,
     /// The first item that it has not seen.
     item: u64,
 }
 
 impl Position {
     /// After a stored batch.
-    pub(super) fn after(seq: i64) -> Self {
+    fn after(seq: i64) -> Self {
         Position { seq, item: 0 }
+    }
+}
+
+/// Somebody who takes batches in their order.
+pub(crate) struct Reader {
+    position: Position,
+    changes: watch::Receiver<u64>,
+}
+
+impl Reader {
+    /// The last stored batch that it has taken or passed over.
+    pub(crate) fn seq(&self) -> i64 {
+        self.position.seq
+    }
+
+    /// What has come up to now has been seen.
+    pub(crate) fn mark_seen(&mut self) {
+        self.changes.mark_unchanged();
+    }
+
+    /// Returns when something has come since.
+    pub(crate) async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // The server stops.
+            std::future::pending().await
+        }
     }
 }
 
@@ -92,9 +120,38 @@ impl Feed {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Resolves when something comes.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Who takes what comes after a stored batch.
+    pub(super) fn reader(&self, after: i64) -> Reader {
+        Reader { position: Position::after(after), changes: self.changed.subscribe() }
+    }
+
+    /// Up to so many batches, in their order, from memory or else from the store; none: there is nothing new.
+    pub(super) async fn next(
+        &self,
+        store: &Store,
+        reader: &mut Reader,
+        most: usize,
+    ) -> Result<Vec<Arc<DetectionBatch>>, StoreError> {
+        loop {
+            match self.take(&mut reader.position, most) {
+                Taken::Batches(batches) => return Ok(batches),
+                Taken::Behind => {
+                    let after = reader.position.seq;
+                    let page = store.full_batches(&Scope::All, None, after, OLD_PAGE.0, OLD_PAGE.1).await?;
+                    let last = page.rows.last().map(|row| row.batch.seq);
+                    // Nothing there: what was there is gone, up to where the ring begins.
+                    let reached = last.or_else(|| self.floor()).unwrap_or(after);
+                    if reached <= after {
+                        return Ok(Vec::new());
+                    }
+                    self.caught_up(&mut reader.position, reached);
+                    if last.is_some() {
+                        let rows = page.rows.into_iter();
+                        return Ok(rows.map(|row| Arc::new(DetectionBatch::stored(row))).collect());
+                    }
+                }
+            }
+        }
     }
 
     /// The last stored batch that was read; none before the first read.
@@ -104,13 +161,13 @@ impl Feed {
     }
 
     /// Stored batches up to here are not in the ring; none before the first read.
-    pub(super) fn floor(&self) -> Option<i64> {
+    fn floor(&self) -> Option<i64> {
         let floor = self.ring().floor;
         (floor < i64::MAX).then_some(floor)
     }
 
     /// Up to so many batches after a position, which goes on with them.
-    pub(super) fn take(&self, position: &mut Position, most: usize) -> Taken {
+    fn take(&self, position: &mut Position, most: usize) -> Taken {
         let ring = self.ring();
         if position.seq < ring.floor {
             return Taken::Behind;
@@ -134,7 +191,7 @@ impl Feed {
     }
 
     /// A reader that was behind has read the store up to here: what is in the ring of it is passed over.
-    pub(super) fn caught_up(&self, position: &mut Position, seq: i64) {
+    fn caught_up(&self, position: &mut Position, seq: i64) {
         let ring = self.ring();
         position.seq = position.seq.max(seq);
         let first = ring.items.iter().find(|item| item.batch.seq.is_some_and(|seq| seq > position.seq));

@@ -17,7 +17,7 @@ use heldar_store::{Batch, ErrorKind, NewEvent, Severity, StoreError};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::{Held, Runner, lock};
+use super::{Held, Runner, lock, patiently};
 use crate::apps::{Collected, ConsumeError, DetectionBatch, Tx};
 use crate::engine::journal::uuid;
 use crate::kernel::Kernel;
@@ -26,9 +26,6 @@ use crate::kernel::Kernel;
 const ATTEMPT: Duration = Duration::from_secs(30);
 /// Batches whose effects are committed together at most.
 const GROUP: usize = 32;
-/// Rest before a store that is busy or lost is asked again; doubled up to the second.
-const STORE_REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
 /// A batch on its way to a consumer.
 #[derive(Debug)]
 pub(super) struct Parcel {
@@ -75,11 +72,6 @@ pub(super) async fn give(
     let failed = go.run().await;
     let left = go.waiting;
     Returned { camera, left, failed }
-}
-
-/// Whether a failure is of the store's state rather than of what was asked of it.
-fn is_passing(error: &StoreError) -> bool {
-    matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable)
 }
 
 struct Go<'a> {
@@ -337,21 +329,5 @@ impl Go<'_> {
     /// Writes all or nothing, however long the store is away.
     async fn write(&self, ops: impl Fn() -> Vec<WriteOp>) -> Result<(), StoreError> {
         patiently(|| self.kernel.store.write_all(ops())).await.map(|_outcomes| ())
-    }
-}
-
-/// Asks the store until it is neither busy nor lost.
-async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
-    mut ask: impl FnMut() -> F,
-) -> Result<T, StoreError> {
-    let mut rest = STORE_REST.0;
-    loop {
-        match ask().await {
-            Err(error) if is_passing(&error) => {
-                tokio::time::sleep(rest).await;
-                rest = (rest * 2).min(STORE_REST.1);
-            }
-            answer => return answer,
-        }
     }
 }

@@ -10,23 +10,29 @@ mod runner;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use heldar_base::{Clock as _, Scope, WallTime};
 use heldar_http::metrics::{Family, Gauge, Registry};
 use heldar_perception::fanout::Progress;
-use heldar_store::StoreError;
 use heldar_store::op::SkipBatches;
+use heldar_store::{ErrorKind, StoreError};
 use tokio::sync::Notify;
 
 use crate::apps::{DetectionBatch, DetectionConsumer};
 use crate::kernel::Kernel;
+pub(crate) use feed::Reader;
+
 use feed::Feed;
+
+/// Rest before a store that is busy or lost is asked again; doubled up to the second.
+const STORE_REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Memory of the batches that wait for consumers, those that several wait for counted for each.
 const QUEUES: usize = 16 << 20;
 
 /// Everything that is given out, and to whom.
-pub(super) struct Fanout {
+pub(crate) struct Fanout {
     feed: Feed,
     runners: Vec<Arc<Runner>>,
     meters: OnceLock<Meters>,
@@ -161,6 +167,11 @@ impl Fanout {
         self.feed.committed();
     }
 
+    /// Somebody who takes the batches after this one.
+    pub(crate) fn reader(&self, after: i64) -> Reader {
+        self.feed.reader(after)
+    }
+
     /// Whether anybody wants batches that are not stored.
     pub(super) fn has_consumers(&self) -> bool {
         !self.runners.is_empty()
@@ -199,6 +210,12 @@ impl Kernel {
                 parked: row.parked,
                 last_error: None,
             };
+            let zones = self.zones.position().filter(|_| view.name == crate::zones::CONSUMER);
+            if let Some(position) = zones {
+                view.cursor_seq = position.max(row.low_seq);
+                (view.lag_batches, view.waiting_since) =
+                    self.store.batches_waiting(&Scope::All, view.cursor_seq).await?;
+            }
             if let Some(runner) = runner {
                 if let Some(progress) = lock(&runner.progress).as_ref() {
                     (view.cursor_seq, view.in_flight) = (progress.low(), progress.open());
@@ -226,6 +243,18 @@ impl Kernel {
         }
     }
 
+    /// Up to so many batches, in their order; none: there is nothing new.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn take_batches(
+        &self,
+        reader: &mut Reader,
+        most: usize,
+    ) -> Result<Vec<Arc<DetectionBatch>>, StoreError> {
+        self.perception.fanout.feed.next(&self.store, reader, most).await
+    }
+
     /// Dead letters of a consumer were marked to be tried again.
     pub fn replay_dead_letters(&self, consumer: &str) {
         self.perception.fanout.replay(consumer);
@@ -249,11 +278,32 @@ impl Kernel {
     }
 }
 
+/// Whether a failure is of the store's state rather than of what was asked of it.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable)
+}
+
+/// Asks the store until it is neither busy nor lost.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    mut ask: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    let mut rest = STORE_REST.0;
+    loop {
+        match ask().await {
+            Err(error) if is_passing(&error) => {
+                tokio::time::sleep(rest).await;
+                rest = (rest * 2).min(STORE_REST.1);
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Reads what is committed, for as long as somebody wants it.
 pub(crate) async fn feed(kernel: Arc<Kernel>) {
     let fanout = &kernel.perception.fanout;
-    if !fanout.has_consumers() {
-        std::future::pending::<()>().await;
+    while !fanout.has_consumers() && !kernel.zones.is_any() {
+        kernel.zones.begun.notified().await;
     }
     fanout.feed.run(&kernel.store).await;
 }
@@ -292,6 +342,7 @@ mod testing {
             task_type: "detection".to_owned(),
             detections: Vec::new(),
             timestamp: WallTime(0),
+            committed_at: WallTime(0),
             seq,
             batch_id: Batch::public(seq.unwrap_or_default()),
             frame_id: None,

@@ -12,11 +12,10 @@ use heldar_base::{CameraId, Clock as _, Scope};
 use heldar_perception::fanout::{Progress, pause};
 use heldar_store::op::{EnsureConsumer, SkipBatches};
 use heldar_store::{Consumer, Letters, StoreError};
-use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::feed::{Position, Taken};
+use super::feed::Reader;
 use super::give::{Parcel, Returned, give};
 use super::{Held, QUEUES, Runner, lock};
 use crate::apps::DetectionBatch;
@@ -26,8 +25,6 @@ use crate::kernel::Kernel;
 const OPEN: usize = Consumer::FINISHED_ABOVE as usize / 2;
 /// Batches taken from the feed at a time.
 const STEP: usize = 32;
-/// Batches and detections of one read of those that have left the feed.
-const PAGE: (u32, usize) = (256, 2048);
 /// Batches of a camera that are given in one go.
 const GO: usize = 64;
 /// How often the cursor is stored while batches have no effects.
@@ -66,8 +63,7 @@ enum State {
 struct Work {
     kernel: Arc<Kernel>,
     runner: Arc<Runner>,
-    position: Position,
-    changes: watch::Receiver<u64>,
+    reader: Reader,
     lanes: HashMap<CameraId, Lane>,
     running: JoinSet<Returned>,
     /// Bytes that its batches may take in memory; one more batch is always taken.
@@ -95,10 +91,9 @@ impl Work {
             }
         }
         *lock(&runner.progress) = Some(Progress::new(low, finished));
-        let changes = kernel.perception.fanout.feed.changes();
+        let reader = kernel.perception.fanout.feed.reader(low);
         let mut work = Work {
-            position: Position::after(low),
-            changes,
+            reader,
             lanes: HashMap::new(),
             running: JoinSet::new(),
             room: QUEUES / 2 / kernel.perception.fanout.runners.len().max(1),
@@ -120,7 +115,7 @@ impl Work {
         loop {
             self.wake_rested();
             if self.has_room() && self.read_at.is_none_or(|at| at <= Instant::now()) {
-                self.changes.mark_unchanged();
+                self.reader.mark_seen();
                 self.read_at = None;
                 if let Err(error) = self.take().await {
                     tracing::debug!(consumer = runner.name, %error, "batches are not read; once more soon");
@@ -138,6 +133,7 @@ impl Work {
                     None => std::future::pending().await,
                 }
             };
+            let has_room = self.has_room();
             tokio::select! {
                 Some(returned) = self.running.join_next() => {
                     if let Err(error) = self.take_back(returned) {
@@ -145,8 +141,7 @@ impl Work {
                         return;
                     }
                 }
-                // An error means that the server stops.
-                Ok(()) = self.changes.changed(), if self.has_room() => {}
+                () = self.reader.changed(), if has_room => {}
                 () = runner.replay.notified() => {
                     if let Err(error) = self.take_letters().await {
                         tracing::warn!(consumer = runner.name, %error, "dead letters cannot be read");
@@ -170,23 +165,8 @@ impl Work {
     /// Takes what comes next, as far as there is room.
     async fn take(&mut self) -> Result<(), StoreError> {
         let kernel = self.kernel.clone();
-        let feed = &kernel.perception.fanout.feed;
         while self.has_room() {
-            let batches = match feed.take(&mut self.position, STEP) {
-                Taken::Batches(batches) => batches,
-                Taken::Behind => {
-                    let after = self.position.seq;
-                    let page = kernel.store.full_batches(&Scope::All, None, after, PAGE.0, PAGE.1).await?;
-                    let last = page.rows.last().map(|row| row.batch.seq);
-                    // Nothing there: what was there is gone, up to where the feed begins.
-                    let reached = last.or_else(|| feed.floor()).unwrap_or(after);
-                    if reached <= after {
-                        return Ok(());
-                    }
-                    feed.caught_up(&mut self.position, reached);
-                    page.rows.into_iter().map(|row| Arc::new(DetectionBatch::stored(row))).collect()
-                }
-            };
+            let batches = kernel.perception.fanout.feed.next(&kernel.store, &mut self.reader, STEP).await?;
             if batches.is_empty() {
                 break;
             }
@@ -195,7 +175,7 @@ impl Work {
             }
         }
         if let Some(progress) = lock(&self.runner.progress).as_mut() {
-            progress.pass(self.position.seq);
+            progress.pass(self.reader.seq());
         }
         Ok(())
     }

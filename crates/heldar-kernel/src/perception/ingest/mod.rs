@@ -262,7 +262,7 @@ impl Kernel {
                 let site = self.store.camera(&Scope::All, &accepted.camera);
                 // A store that does not answer costs the name of the site and no heartbeat.
                 let site = site.await.ok().flatten().and_then(|camera| camera.fields.site_id);
-                self.perception.fanout.offer(heartbeat(accepted, late, site));
+                self.perception.fanout.offer(heartbeat(accepted, late, site, now));
             }
             return Ok(Ingested { ticketed, outcome: Outcome::Heartbeat });
         }
@@ -360,7 +360,7 @@ fn new_batch(accepted: &mut Accepted, late: bool, now: WallTime) -> NewBatch {
 }
 
 /// A batch that says "nothing seen" once more, as consumers see it.
-fn heartbeat(accepted: Accepted, late: bool, site: Option<SiteId>) -> DetectionBatch {
+fn heartbeat(accepted: Accepted, late: bool, site: Option<SiteId>, now: WallTime) -> DetectionBatch {
     let Accepted { credential, batch, camera, task, holder, ticketed } = accepted;
     DetectionBatch {
         camera_id: camera,
@@ -368,6 +368,7 @@ fn heartbeat(accepted: Accepted, late: bool, site: Option<SiteId>) -> DetectionB
         task_type: batch.task_type,
         detections: Vec::new(),
         timestamp: batch.captured_at,
+        committed_at: now,
         seq: None,
         batch_id: PublicId::new(Batch::PREFIX, random_bits()),
         frame_id: batch.frame_id.as_deref().map(frame_key),
