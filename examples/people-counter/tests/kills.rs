@@ -1,4 +1,5 @@
-//! The app is killed again and again while workers send: every detection counts exactly once.
+//! The server is killed again and again while workers send: every detection counts once in the app, and every step into a zone
+//! is told once.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use std::fs::File;
@@ -7,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -82,16 +83,35 @@ fn until(port: u16, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// Sends one picture after the other until told to stop, each until it is answered; how many were taken.
-fn work(port: u16, name: usize, is_over: &AtomicBool) -> usize {
-    let mut sent = 0;
+/// The camera of a worker.
+fn camera(name: usize) -> String {
+    format!("gate{name}")
+}
+
+/// Now, to the millisecond.
+fn now() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let at = i64::try_from(since.as_millis()).unwrap();
+    heldar_kernel::apps::prelude::WallTime(at * 1000).to_string()
+}
+
+/// Sends one picture after the other until told to stop, each until it is answered; the times of those that were taken.
+/// Somebody steps into the zone in each other picture, and out of it in those between.
+fn work(port: u16, name: usize, is_over: &AtomicBool) -> Vec<String> {
+    let mut sent: Vec<String> = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
+        let number = sent.len();
+        let mut at = now();
+        while sent.last() == Some(&at) {
+            std::thread::sleep(Duration::from_millis(1));
+            at = now();
+        }
+        let x = if number % 2 == 0 { 0.2 } else { 0.7 };
         let body = json!({
-            "camera_id": "gate", "task_type": "yolo", "frame_id": format!("{name}-{sent}"),
-            "timestamp": "2026-01-01T10:30:00Z",
+            "camera_id": camera(name), "task_type": "yolo", "frame_id": format!("{number}"), "timestamp": at,
             "detections": [
-                { "label": "person", "track_id": format!("{name}-{}", sent / 5) },
-                { "label": "car", "track_id": "parked" },
+                { "label": "person", "track_id": format!("{}", number / 5) },
+                { "label": "walker", "track_id": "one", "bbox": [x, 0.3, 0.1, 0.3] },
             ],
         });
         let begun = Instant::now();
@@ -104,22 +124,61 @@ fn work(port: u16, name: usize, is_over: &AtomicBool) -> usize {
                 }
             }
         }
-        sent += 1;
+        sent.push(at);
     }
     sent
 }
 
+/// Every step into the zone and out of it was told, once, with its time.
+fn check_zone(port: u16, name: usize, sent: &[String]) {
+    let path = format!("/api/v1/cameras/{}/zone-events?order=asc&limit=5000", camera(name));
+    let told =
+        until(port, &path, |told| told.as_array().is_some_and(|told| told.len() >= sent.len().min(5000)));
+    for (number, (told, at)) in told.as_array().unwrap().iter().zip(sent).enumerate() {
+        let expect = if number % 2 == 0 { "enter" } else { "exit" };
+        assert_eq!(
+            (&told["event_type"], &told["timestamp"]),
+            (&json!(expect), &json!(at)),
+            "{name}, {number}"
+        );
+    }
+    let counts = |list: &Value, names: [&str; 2]| {
+        let of = |name: &str| {
+            let matching = list.as_array().unwrap().iter().filter(|one| one["event_type"] == name);
+            matching.map(|one| one["count"].as_u64().unwrap_or(1) as usize).sum::<usize>()
+        };
+        names.map(of)
+    };
+    let steps = [sent.len().div_ceil(2), sent.len() / 2];
+    let day = format!("/api/v1/cameras/{}/zone-events/aggregates?bucket_minutes=1440", camera(name));
+    assert_eq!(counts(&until(port, &day, |_| true)["buckets"], ["enter", "exit"]), steps);
+    if sent.len() <= 2000 {
+        let fed = format!("/api/v1/events?camera_id={}&limit=2000", camera(name));
+        assert_eq!(counts(&until(port, &fed, |_| true), ["zone_enter", "zone_exit"]), steps);
+    }
+    let inside = until(port, &format!("/api/v1/cameras/{}/zones/occupancy", camera(name)), |_| true);
+    assert_eq!(inside["zones"][0]["count"], json!(sent.len() % 2));
+}
+
 #[test]
-fn every_sighting_counts_once_however_often_the_server_is_killed() {
+fn everything_takes_effect_once_however_often_the_server_is_killed() {
     let rounds = if std::env::var_os("HELDAR_SOAK").is_some_and(|value| value == "1") { 100 } else { 10 };
     let folder = tempfile::tempdir().unwrap();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let mut server = Some(Server::start(folder.path(), port));
     until(port, "/readyz", |_| true);
-    let camera = json!({ "id": "gate", "name": "gate" });
-    assert_eq!(ask(port, "POST", "/api/v1/cameras", Some(&camera)).unwrap().0, 201);
+    for name in 0..WORKERS {
+        let body = json!({ "id": camera(name), "name": camera(name) });
+        assert_eq!(ask(port, "POST", "/api/v1/cameras", Some(&body)).unwrap().0, 201);
+        let zone = json!({
+            "name": "left", "polygon": [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]], "labels": ["walker"],
+            "config": { "confirm_frames": 1, "static_suppression": false },
+        });
+        let path = format!("/api/v1/cameras/{}/zones", camera(name));
+        assert_eq!(ask(port, "POST", &path, Some(&zone)).unwrap().0, 201);
+    }
     let is_over = AtomicBool::new(false);
-    let sent: Vec<usize> = std::thread::scope(|scope| {
+    let sent: Vec<Vec<String>> = std::thread::scope(|scope| {
         let is_over = &is_over;
         let workers: Vec<_> =
             (0..WORKERS).map(|name| scope.spawn(move || work(port, name, is_over))).collect();
@@ -133,13 +192,20 @@ fn every_sighting_counts_once_however_often_the_server_is_killed() {
         is_over.store(true, Ordering::Relaxed);
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let idle = |consumers: &Value| consumers[0]["lag_batches"] == 0;
+    let idle = |consumers: &Value| {
+        let consumers = consumers.as_array().unwrap();
+        consumers.len() == 2 && consumers.iter().all(|one| one["lag_batches"] == 0)
+    };
     let consumers = until(port, "/api/v1/ai/consumers", idle);
     assert_eq!(consumers[0]["parked"], 0, "{consumers}");
-    let hours = until(port, "/api/v1/cameras/gate/people", |_| true);
-    let (sightings, people) =
-        (sent.iter().sum::<usize>(), sent.iter().map(|sent| sent.div_ceil(5)).sum::<usize>());
-    assert!(sightings > rounds as usize, "{sightings}");
-    assert_eq!(hours, json!([{ "hour": "2026-01-01T10:00:00Z", "people": people, "sightings": sightings }]));
+    assert!(sent.iter().map(Vec::len).sum::<usize>() > rounds as usize, "{sent:?}");
+    for (name, sent) in sent.iter().enumerate() {
+        let hours = until(port, &format!("/api/v1/cameras/{}/people", camera(name)), |_| true);
+        let sum = |field: &str| {
+            hours.as_array().unwrap().iter().map(|hour| hour[field].as_u64().unwrap() as usize).sum::<usize>()
+        };
+        assert_eq!((sum("people"), sum("sightings")), (sent.len().div_ceil(5), sent.len()), "{hours}");
+        check_zone(port, name, sent);
+    }
     drop(server);
 }

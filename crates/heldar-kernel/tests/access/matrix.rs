@@ -9,8 +9,13 @@ use heldar_kernel::perception::TaskChange;
 use heldar_kernel::registry::Author;
 use heldar_kernel::snapshots::file_name;
 use heldar_perception::task::NewTask;
-use heldar_store::op::{CreateSnapshotSchedule, InsertClip, InsertSnapshot};
-use heldar_store::{CameraQuery, Clip, Snapshot, SnapshotSchedule, SnapshotScheduleFields};
+use heldar_store::op::{
+    AppendZoneEvents, CreateSnapshotSchedule, CreateZone, InsertClip, InsertSnapshot, OnTaken,
+};
+use heldar_store::{
+    CameraQuery, Clip, NewZoneEvent, Severity, Snapshot, SnapshotSchedule, SnapshotScheduleFields, Zone,
+    ZoneEvent, ZoneEventId, ZoneFields,
+};
 use serde_json::{Value, json};
 
 use crate::house::{House, bytes_without_id, reason, text};
@@ -75,6 +80,8 @@ struct Things<'a> {
     tasks: BTreeMap<&'static str, String>,
     schedules: BTreeMap<&'static str, String>,
     snapshots: BTreeMap<&'static str, (String, String)>,
+    zones: BTreeMap<&'static str, String>,
+    zone_events: BTreeMap<&'static str, ZoneEventId>,
     number: std::cell::Cell<u128>,
 }
 
@@ -83,7 +90,20 @@ impl<'a> Things<'a> {
         let (clips, sessions, number) = (BTreeMap::new(), BTreeMap::new(), std::cell::Cell::new(1));
         let (files, tasks) = (BTreeMap::new(), BTreeMap::new());
         let (schedules, snapshots) = (BTreeMap::new(), BTreeMap::new());
-        let mut things = Things { house, base, clips, sessions, files, tasks, schedules, snapshots, number };
+        let (zones, zone_events) = (BTreeMap::new(), BTreeMap::new());
+        let mut things = Things {
+            house,
+            base,
+            clips,
+            sessions,
+            files,
+            tasks,
+            schedules,
+            snapshots,
+            zones,
+            zone_events,
+            number,
+        };
         for camera in ["gate", "yard"] {
             let clip = things.clip(camera).await;
             things.clips.insert(camera, clip);
@@ -95,6 +115,9 @@ impl<'a> Things<'a> {
             things.schedules.insert(camera, schedule);
             let snapshot = things.snapshot(camera).await;
             things.snapshots.insert(camera, snapshot);
+            let zone = things.zone(camera).await;
+            things.zone_events.insert(camera, things.zone_event(camera, zone).await);
+            things.zones.insert(camera, zone.to_string());
             let segments = house.see(&format!("/api/v1/cameras/{camera}/segments")).await;
             let path = text(&segments[0]["path"]);
             things.files.insert(camera, path.rsplit('/').next().unwrap().to_owned());
@@ -142,6 +165,59 @@ impl<'a> Things<'a> {
         std::fs::write(folder.join(&name), b"x").unwrap();
         self.house.kernel.store.write(InsertSnapshot { snapshot }).await.unwrap();
         (id, name)
+    }
+
+    /// A line.
+    async fn zone(&self, camera: &'static str) -> PublicId {
+        self.number.set(self.number.get() + 1);
+        let id = PublicId::new(Zone::PREFIX, self.number.get());
+        let fields = ZoneFields {
+            name: id.to_string(),
+            kind: "line".to_owned(),
+            polygon: "[[0.1,0.1],[0.9,0.9]]".to_owned(),
+            dwell_seconds: 0.0,
+            labels: "[]".to_owned(),
+            severity: Severity::Info,
+            config: "{}".to_owned(),
+            enabled: true,
+        };
+        let (camera, now) = (CameraId::new(camera).unwrap(), self.house.now());
+        let create = CreateZone { id, camera, fields, on_taken: OnTaken::Refuse, now };
+        self.house.kernel.store.write(create).await.unwrap();
+        id
+    }
+
+    /// A zone event with a picture of one byte.
+    async fn zone_event(&self, camera: &'static str, zone: PublicId) -> ZoneEventId {
+        self.number.set(self.number.get() + 1);
+        let bits = u64::try_from(self.number.get()).unwrap();
+        let id = ZoneEventId { timestamp: self.base, bits };
+        let zone_event = ZoneEvent {
+            id,
+            camera: CameraId::new(camera).unwrap(),
+            zone,
+            zone_name: "line".to_owned(),
+            event_type: "cross_ab".to_owned(),
+            task_type: None,
+            track_id: None,
+            label: None,
+            dwell: None,
+            confidence: None,
+            anchor: None,
+            bbox: None,
+            direction_deg: None,
+            speed: None,
+            reason: None,
+            source: None,
+            has_evidence: true,
+            created_at: self.base,
+        };
+        let events = vec![NewZoneEvent { zone_event, event: None }];
+        self.house.kernel.store.write(AppendZoneEvents { events }).await.unwrap();
+        let folder = &self.house.kernel.settings.storage.snapshots_dir;
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join(format!("zoneevt_{}.jpg", id.public())), b"x").unwrap();
+        id
     }
 
     /// A clip of one byte.
@@ -223,6 +299,22 @@ impl<'a> Things<'a> {
                     (false, false) => self.schedules[camera].clone(),
                 };
                 put("{schedule_id}", &id);
+            }
+            p if p.starts_with("/api/v1/zones/{zone_id}") => {
+                let id = match (ghost, destroys) {
+                    (true, _) => nothing("zone"),
+                    (false, true) => self.zone(camera).await.to_string(),
+                    (false, false) => self.zones[camera].clone(),
+                };
+                put("{zone_id}", &id);
+            }
+            "/api/v1/zone-events/{zev_id}/evidence" | "/media/snapshots/{file}" => {
+                let id = match ghost {
+                    true => nothing("zev"),
+                    false => self.zone_events[camera].public().to_string(),
+                };
+                put("{zev_id}", &id);
+                path = path.replace("{file}", &format!("zoneevt_{id}.jpg"));
             }
             "/api/v1/snapshots/{id}" => {
                 let id = if ghost { nothing("snap") } else { self.snapshot(camera).await.0 };
@@ -310,6 +402,9 @@ fn body(op: &Operation, camera: &str) -> Value {
     match op.path.as_str() {
         "/api/v1/cameras" => json!({ "id": camera, "name": camera }),
         "/api/v1/cameras/{id}/ai-tasks" => json!({ "task_type": "asked" }),
+        "/api/v1/cameras/{id}/zones" => {
+            json!({ "name": "asked", "polygon": [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]] })
+        }
         "/api/v1/ai/leases" => json!({ "worker_id": "w" }),
         "/api/v1/ai/events" => json!({ "camera_id": camera, "task_type": "asked" }),
         "/api/v1/events" => json!({ "camera_id": camera, "event_type": "asked" }),
