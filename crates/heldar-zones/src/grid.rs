@@ -67,3 +67,28 @@ fn span(rect: &Rect) -> impl Iterator<Item = usize> {
     let (left, right) = (cell(left), cell(right));
     (cell(top)..=cell(bottom)).flat_map(move |row| (left..=right).map(move |column| row * SIDE + column))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rect() -> impl Strategy<Value = Rect> {
+        // Edges of cells, and places outside of the picture.
+        let at = || prop_oneof![(-2i32..=34).prop_map(|n| f64::from(n) / 32.0), -0.1f64..1.1];
+        (at(), at(), at(), at()).prop_map(|(a, b, c, d)| Rect::around(&[Point::new(a, b), Point::new(c, d)]))
+    }
+
+    proptest! {
+        #[test]
+        fn what_meets_is_found_once(boxes in prop::collection::vec(rect(), 0..40), asked in rect(), dot: bool) {
+            let asked = if dot { Rect { max: asked.min, ..asked } } else { asked };
+            let numbered: Vec<_> = (0u32..).zip(&boxes).map(|(n, rect)| (*rect, n)).collect();
+            let expect: Vec<u32> =
+                numbered.iter().filter(|(rect, _)| rect.meets(&asked)).map(|(_, n)| *n).collect();
+            let mut found = Vec::new();
+            Grid::new(numbered).meeting(&asked, &mut found);
+            prop_assert_eq!(found, expect);
+        }
+    }
+}

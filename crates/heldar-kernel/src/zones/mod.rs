@@ -10,8 +10,9 @@ mod evidence;
 mod tell;
 mod work;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use heldar_base::{CameraId, PublicId};
@@ -22,7 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::kernel::Kernel;
 
 pub(crate) use evidence::keep;
-pub(crate) use tell::evidence_name;
+pub(crate) use tell::{evidence_name, of_row, with_batch};
 pub(crate) use work::run;
 
 use evidence::Evidence;
@@ -45,7 +46,33 @@ pub(crate) struct Zones {
     /// There is a first zone.
     pub(crate) begun: Notify,
     evidence: Evidence,
+    /// Who replays.
+    pub(crate) replaying: Turns,
     meters: Meters,
+}
+
+/// One at a time for each who asks.
+#[derive(Clone, Default)]
+pub(crate) struct Turns(Arc<Mutex<BTreeSet<String>>>);
+
+/// Somebody's turn, until it is dropped.
+pub(crate) struct Turn {
+    of: Turns,
+    who: String,
+}
+
+impl Turns {
+    /// Begins somebody's turn; `None` while the one before lasts.
+    pub(crate) fn begin(&self, who: &str) -> Option<Turn> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(who.to_owned()).then(|| Turn { of: self.clone(), who: who.to_owned() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.of.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.who);
+    }
 }
 
 struct Meters {
@@ -73,6 +100,7 @@ impl Zones {
             count: AtomicUsize::new(0),
             begun: Notify::new(),
             evidence: Evidence::default(),
+            replaying: Turns::default(),
             meters: Meters {
                 events: registry.counters(
                     "heldar_zone_events_total",

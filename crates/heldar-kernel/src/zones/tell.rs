@@ -1,20 +1,57 @@
-//! What the engine found out, as zone events and events of the feed (perception.md 13.5).
+//! Batches and zones as the engine takes them; what it found out, as zone events and events of the feed (perception.md 13.5).
 //!
 //! Owns: ids, names, links and payloads. Never: decides whether something happened.
 
 use heldar_base::{CameraId, Micros, PublicId, WallTime};
+use heldar_perception::TaskId;
 use heldar_store::{
-    DetectionBox, NewEvent, NewZoneEvent, Severity, Share, ZoneCounters, ZoneEvent, ZoneEventId,
+    DetectionBox, NewEvent, NewZoneEvent, Producer, Severity, Share, ZoneCounters, ZoneEvent, ZoneEventId,
     ZoneOccupancy, ZoneSource,
 };
-use heldar_zones::{Counters, Fact, LabelCount, Occupancy, Zone};
+use heldar_zones::{Batch, Counters, Detection, Fact, LabelCount, Occupancy, Zone};
 use serde_json::{Map, Value, json};
 
 use crate::apps::DetectionBatch;
 use crate::engine::journal::{random_bits, uuid};
+use crate::kernel::Kernel;
 
 /// How far the clip of an event reaches on each side.
 const AROUND: Micros = Micros::from_secs(5);
+
+/// A batch as the engine takes it.
+pub(crate) fn with_batch<T>(
+    kernel: &Kernel,
+    batch: &DetectionBatch,
+    take: impl FnOnce(&Batch<'_>) -> T,
+) -> T {
+    let detections: Vec<Detection<'_>> = batch
+        .detections
+        .iter()
+        .map(|seen| Detection {
+            track: seen.track_id.as_deref(),
+            label: seen.label.as_deref(),
+            confidence: seen.confidence,
+            bbox: seen.bbox,
+            at: (seen.timestamp != batch.timestamp).then_some(seen.timestamp),
+        })
+        .collect();
+    let known = batch.task_id.and_then(|id| kernel.perception.task(TaskId::new(id.bits())));
+    let period = known.map(|known| Micros((1e6 / known.task.spec.fps.max(0.01)) as i64));
+    let task = batch.task_id.map(|id| id.to_string()).unwrap_or_default();
+    let lease = match &batch.producer {
+        Some(Producer::Worker { lease, .. }) => lease.as_deref(),
+        _ => None,
+    };
+    take(&Batch {
+        task_type: &batch.task_type,
+        task: &task,
+        lease,
+        period,
+        captured_at: batch.timestamp,
+        late: batch.late,
+        detections: &detections,
+    })
+}
 
 /// What is known of a fact beside the fact.
 pub(super) struct About<'a> {
@@ -177,7 +214,7 @@ pub(super) fn counters(of: &Counters) -> Option<ZoneCounters> {
 ///
 /// # Errors
 /// It is stored as no version wrote it.
-pub(super) fn zone(row: &heldar_store::Zone) -> Result<Zone, String> {
+pub(crate) fn of_row(row: &heldar_store::Zone) -> Result<Zone, String> {
     let read = |text: &str| serde_json::from_str(text).map_err(|error| error.to_string());
     let fields = heldar_zones::ZoneFields {
         name: row.fields.name.clone(),

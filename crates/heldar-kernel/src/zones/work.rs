@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use heldar_base::{CameraId, Clock as _, Micros, Scope, WallTime};
-use heldar_perception::TaskId;
+use heldar_base::{CameraId, Clock as _, Scope, WallTime};
 use heldar_store::op::{
     AppendAudit, AppendZoneEvents, EnsureConsumer, PutZoneCounters, PutZoneOccupancy, RemoveConsumer,
     SaveZoneState, SkipBatches, WriteOp,
 };
-use heldar_store::{ErrorKind, Producer, StoreError, ZoneState};
-use heldar_zones::{Batch, Detection, Engine, Output, Zone};
+use heldar_store::{ErrorKind, StoreError, ZoneState};
+use heldar_zones::{Engine, Output, Zone};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -191,36 +190,10 @@ impl<'a> Work<'a> {
         if batch.late {
             self.kernel.zones.meters.late.inc();
         }
-        let detections: Vec<Detection<'_>> = batch
-            .detections
-            .iter()
-            .map(|seen| Detection {
-                track: seen.track_id.as_deref(),
-                label: seen.label.as_deref(),
-                confidence: seen.confidence,
-                bbox: seen.bbox,
-                at: (seen.timestamp != batch.timestamp).then_some(seen.timestamp),
-            })
-            .collect();
-        let known = batch.task_id.and_then(|id| self.kernel.perception.task(TaskId::new(id.bits())));
-        let period = known.map(|known| Micros((1e6 / known.task.spec.fps.max(0.01)) as i64));
-        let task = batch.task_id.map(|id| id.to_string()).unwrap_or_default();
-        let lease = match &batch.producer {
-            Some(Producer::Worker { lease, .. }) => lease.as_deref(),
-            _ => None,
-        };
-        let seen = Batch {
-            task_type: &batch.task_type,
-            task: &task,
-            lease,
-            period,
-            captured_at: batch.timestamp,
-            late: batch.late,
-            detections: &detections,
-        };
         // The time of a batch is when it was committed, so that one that is taken again is taken alike.
         camera.ticked_at = camera.ticked_at.max(batch.committed_at);
-        let output = camera.engine.batch(&seen, camera.ticked_at);
+        let (engine, now) = (&mut camera.engine, camera.ticked_at);
+        let output = tell::with_batch(self.kernel, &batch, |seen| engine.batch(seen, now));
         camera.seq = seq;
         camera.is_dirty = true;
         if !output.is_empty() {
@@ -285,7 +258,7 @@ impl<'a> Work<'a> {
     ) -> Result<(), StoreError> {
         let mut zones = Vec::new();
         for row in rows {
-            match tell::zone(row) {
+            match tell::of_row(row) {
                 Ok(zone) => zones.push(zone),
                 Err(why) => tracing::error!(zone = %row.id, why, "a stored zone cannot be used"),
             }

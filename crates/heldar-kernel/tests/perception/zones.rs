@@ -243,3 +243,64 @@ async fn zones_are_made_changed_and_deleted() {
     }
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_past_stretch_is_replayed_and_compared() {
+    let world = world(&[]).await;
+    let left = zone(&world, "gate", json!({ "name": "left", "polygon": LEFT })).await;
+    let start = world.kernel.clock.wall() - Micros::from_secs(20);
+    for (step, x) in [0.8, 0.4, 0.35, 0.3, 0.6, 0.7, 0.8].into_iter().enumerate() {
+        seen(&world, "gate", start, step as i64 * 200, "7", x).await;
+    }
+    happened(&world, "gate", 2).await;
+    let replay = async |more: Value| {
+        let mut body = json!({ "camera_id": "gate", "from": start.to_string(), "to": (start + Micros::from_secs(10)).to_string() });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(&world, As::System, "/api/v1/zones/replay", &body).await
+    };
+    // The same zones have found the same.
+    let same = replay(json!({})).await.ok();
+    assert_eq!(
+        (&same["batches"], &same["detections"], &same["truncated"]),
+        (&json!(7), &json!(7), &json!(false))
+    );
+    assert_eq!(same["diff"], json!({ "matched": 2, "added": [], "removed": [] }));
+    assert_eq!(same["counts"], json!({ "left": { "enter": 1, "exit": 1 } }));
+    let live = happened(&world, "gate", 2).await;
+    for (replayed, live) in same["events"].as_array().unwrap().iter().zip(&live) {
+        for field in [
+            "zone_id",
+            "zone_name",
+            "event_type",
+            "track_id",
+            "label",
+            "timestamp",
+            "dwell_seconds",
+            "reason",
+        ] {
+            assert_eq!(replayed[field], live[field], "{field}");
+        }
+    }
+    // A zone that is drawn elsewhere, beside the one that there is, and in its place.
+    let right = json!({ "name": "right", "polygon": [[0.5, 0.0], [1.0, 0.0], [1.0, 1.0], [0.5, 1.0]] });
+    let other = replay(json!({ "zones": [right] })).await.ok();
+    assert_eq!(other["counts"], json!({ "right": { "enter": 1 } }));
+    assert_eq!(
+        (&other["diff"]["matched"], other["diff"]["removed"].as_array().unwrap().len()),
+        (&json!(0), 0)
+    );
+    let moved = json!({ "id": left["id"], "name": "left", "polygon": [[0.0, 0.0], [0.2, 0.0], [0.2, 1.0]] });
+    let moved = replay(json!({ "zones": [moved] })).await.ok();
+    assert_eq!(moved["events"], json!([]));
+    let removed = moved["diff"]["removed"].as_array().unwrap();
+    assert_eq!(removed.iter().map(|one| &one["id"]).collect::<Vec<_>>(), [&live[0]["id"], &live[1]["id"]]);
+    // Nothing of it was written.
+    assert_eq!(happened(&world, "gate", 2).await.len(), 2);
+    // What is asked wrongly.
+    let wrong = replay(json!({ "zones": [{ "name": "x", "polygon": [[0, 0]] }] })).await;
+    assert_eq!((wrong.status, &wrong.json()["field"]), (400, &json!("zones[0].polygon")));
+    assert_eq!(replay(json!({ "to": (start + Micros::from_hours(25)).to_string() })).await.status, 400);
+    assert_eq!(replay(json!({ "camera_id": "nobody" })).await.status, 404);
+    assert_eq!(replay(json!({ "task_types": ["other"] })).await.ok()["events"], json!([]));
+    world.stop().await;
+}

@@ -7,6 +7,9 @@
 //! deadline takes effect at its own instant, in order, up to [`SETTLE`] before `now`, and up to the capture time of what is
 //! about to be observed. So it does not matter whether a tick came in between. [`Engine::next_deadline`] tells when the next
 //! one is of use.
+//!
+//! The `now` of a batch is best the time at which it was stored: read again after a restart it tells the same. A tick
+//! does not go ahead of batches that are stored and still wait to be taken in.
 
 mod area;
 mod bytes;
@@ -42,6 +45,9 @@ pub const MAX_TRACKS: usize = 10_000;
 
 /// A `now` that lies further back than this is a clock that was set back. Tracks end then, and time starts anew.
 const SET_BACK: Micros = Micros::from_secs(10);
+
+/// The same is done when nothing was heard for so long, rather than to live through every schedule since.
+const LEAP: Micros = Micros::from_hours(31 * 24);
 
 /// Streams that are remembered without tracks.
 const IDLE_STREAMS: usize = 64;
@@ -254,11 +260,12 @@ impl Engine {
 
     /// Lets everything happen that is certain at `now`.
     fn bring_to(&mut self, now: WallTime) {
-        if now < self.now - SET_BACK {
+        if now < self.now - SET_BACK || now - self.horizon > LEAP {
             let keys: Vec<TrackKey> = self.tracks.iter().map(|(key, _)| key.clone()).collect();
             keys.iter().for_each(|key| self.lose(key));
             self.zones.settle(now);
-            self.zones.set_back(now);
+            self.zones.start_anew(now);
+            self.zones.settle(now);
             self.horizon = now - SETTLE;
         }
         self.now = now;

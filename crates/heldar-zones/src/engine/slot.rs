@@ -579,9 +579,12 @@ impl Zones {
         turned
     }
 
-    /// Forgets since when something holds that cannot have begun yet, because the clock was set back.
-    pub(super) fn set_back(&mut self, now: WallTime) {
-        for slot in &mut self.slots {
+    /// Starts time anew at `now`: nothing holds since later, and of what should have happened before only that remains which
+    /// lasts.
+    pub(super) fn start_anew(&mut self, now: WallTime) {
+        for at in (0u32..).take(self.slots.len()) {
+            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
+            let reset = slot.reset_at.is_some_and(|reset| reset <= now);
             slot.set_clock(now);
             if let Some((_, since)) = &mut slot.alarm.next {
                 *since = now.min(*since);
@@ -590,6 +593,10 @@ impl Zones {
                 *since = now.min(*since);
                 *empty = empty.map(|empty| now.min(empty));
             }
+            if reset {
+                self.reset(at, now);
+            }
+            self.touch(at, None);
         }
         self.set_due();
     }

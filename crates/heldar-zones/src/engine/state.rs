@@ -55,8 +55,7 @@ impl Engine {
         w.unsigned(self.generation.into());
         w.unsigned(self.next_serial.into());
         w.list(self.zones.slots.iter(), slot);
-        let streams: Vec<_> = self.streams.iter().filter(|stream| self.tracks.holds(stream.serial)).collect();
-        w.list(streams.iter(), |w, s| stream(w, s));
+        w.list(self.streams.iter(), stream);
         let tracks: Vec<_> = self.tracks.iter().collect();
         w.list(tracks.iter(), |w, (key, track)| {
             w.unsigned(key.stream.into());

@@ -211,8 +211,8 @@ impl Who<'_> {
 pub(super) struct Tracks {
     map: BTreeMap<TrackKey, Track>,
     queue: BTreeSet<(WallTime, TrackKey)>,
-    /// Origins of things that stand there.
-    suppressed: Vec<(TrackKey, u32, Point)>,
+    /// Origins of things that stand there, by stream and view.
+    suppressed: BTreeMap<(u32, u32, TrackKey), Point>,
 }
 
 impl Tracks {
@@ -296,24 +296,27 @@ impl Tracks {
         if let Some(queued) = track.queued {
             self.queue.remove(&(queued, key.clone()));
         }
-        self.suppressed.retain(|(known, ..)| known != key);
+        for record in track.records.iter().filter(|record| record.motion == Motion::Suppressed) {
+            self.suppressed.remove(&(key.stream, record.view, key.clone()));
+        }
         Some(track)
     }
 
     /// Remembers that a thing stands there.
     pub(super) fn suppress(&mut self, key: &TrackKey, view: u32, origin: Point) {
-        self.suppressed.push((key.clone(), view, origin));
+        self.suppressed.insert((key.stream, view, key.clone()), origin);
     }
 
     /// It does not stand there any more.
     pub(super) fn release(&mut self, key: &TrackKey, view: u32) {
-        self.suppressed.retain(|(known, of, _)| known != key || *of != view);
+        self.suppressed.remove(&(key.stream, view, key.clone()));
     }
 
     /// The origin of the nearest thing within `epsilon` that stands there, as a view sees the tracks of a stream.
     pub(super) fn standing(&self, stream: u32, view: u32, at: Point, epsilon: f64) -> Option<Point> {
-        let own = |(key, of, _): &&(TrackKey, u32, Point)| key.stream == stream && *of == view;
-        let near = self.suppressed.iter().filter(own).map(|(.., origin)| (origin.distance(at), *origin));
+        let first = (stream, view, TrackKey { stream, epoch: 0, id: "".into() });
+        let own = self.suppressed.range(first..).take_while(|((s, v, _), _)| *s == stream && *v == view);
+        let near = own.map(|(_, origin)| (origin.distance(at), *origin));
         let order = |a: &(f64, Point), b: &(f64, Point)| {
             a.0.total_cmp(&b.0).then(a.1.x.total_cmp(&b.1.x)).then(a.1.y.total_cmp(&b.1.y))
         };
@@ -326,7 +329,7 @@ impl Tracks {
         self.suppressed.clear();
         for (key, track) in &self.map {
             for record in track.records.iter().filter(|record| record.motion == Motion::Suppressed) {
-                self.suppressed.push((key.clone(), record.view, record.origin));
+                self.suppressed.insert((key.stream, record.view, key.clone()), record.origin);
             }
         }
     }

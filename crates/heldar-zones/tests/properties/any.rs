@@ -25,7 +25,7 @@ fn number() -> impl Strategy<Value = f64> {
 
 fn time() -> impl Strategy<Value = i64> {
     let usual = 0i64..600_000_000;
-    prop_oneof![12 => usual.prop_map(|us| T0.0 + us), 1 => any::<i64>(), 1 => Just(0i64), 1 => -20_000_000i64..20_000_000]
+    prop_oneof![12 => usual.prop_map(|us| T0.0 + us), 1 => any::<i64>(), 1 => Just(0i64), 1 => (-30i64..30).prop_map(|days| T0.0 + days * 86_400_000_000), 1 => -20_000_000i64..20_000_000]
 }
 
 fn wild() -> impl Strategy<Value = Wild> {

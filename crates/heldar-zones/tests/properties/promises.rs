@@ -21,7 +21,7 @@ fn delayed(scene: &Scene, delays: &[i64]) -> Run {
     let mut last = 0;
     for ((captured, step), delay) in scene.batches().into_iter().zip(delays.iter().cycle()) {
         now = now.max(at(captured) + Micros::from_millis(*delay));
-        pass(&mut engine, now, Ticks::AtDeadlines, &mut facts);
+        pass(&mut engine, T0, now, Ticks::AtDeadlines, &mut facts);
         facts.extend(feed(&mut engine, captured, now, false, step).facts);
         last = captured;
     }
@@ -59,7 +59,7 @@ proptest! {
             last = captured;
             if *restart {
                 engine = Engine::restore(&engine.save()).unwrap();
-                pass(&mut engine, at(captured + 3), Ticks::EverySecond, &mut facts);
+                facts.extend(engine.tick(at(captured)).facts);
             }
         }
         engine = Engine::restore(&engine.save()).unwrap();

@@ -130,7 +130,7 @@ impl From<heldar_store::Zone> for Zone {
 
 /// A zone that is wanted.
 #[derive(Deserialize, ToSchema)]
-struct NewZone {
+pub(super) struct NewZone {
     /// What people call it; of a camera each has its own.
     name: String,
     /// `region` by default, `presence`, `restricted`, `red`, `count`, `line` or `exclude`.
@@ -186,6 +186,21 @@ struct ChangedZone {
     enabled: Option<bool>,
 }
 
+impl NewZone {
+    pub(super) fn fields(self) -> ZoneFields {
+        ZoneFields {
+            name: self.name,
+            kind: self.kind,
+            polygon: json!(self.polygon),
+            dwell_seconds: self.dwell_seconds.map_or(Value::Null, |seconds| json!(seconds)),
+            labels: self.labels.map_or(Value::Null, |labels| json!(labels)),
+            severity: self.severity,
+            config: self.config.unwrap_or_default(),
+            enabled: self.enabled,
+        }
+    }
+}
+
 impl ChangedZone {
     fn over(self, row: &heldar_store::ZoneFields) -> ZoneFields {
         let read = |text: &str| serde_json::from_str(text).unwrap_or_default();
@@ -202,7 +217,7 @@ impl ChangedZone {
     }
 }
 
-fn refused(error: ZoneError) -> ApiError {
+pub(super) fn refused(error: ZoneError) -> ApiError {
     let text = error.to_string();
     ApiError::validation(error.path, text)
 }
@@ -277,18 +292,8 @@ async fn create(
     if found.removed_at.is_some() {
         return Err(ApiError::not_found("camera"));
     }
-    let fields = ZoneFields {
-        name: body.name,
-        kind: body.kind,
-        polygon: json!(body.polygon),
-        dwell_seconds: body.dwell_seconds.map_or(Value::Null, |seconds| json!(seconds)),
-        labels: body.labels.map_or(Value::Null, |labels| json!(labels)),
-        severity: body.severity,
-        config: body.config.unwrap_or_default(),
-        enabled: body.enabled,
-    };
     let id = PublicId::new(heldar_store::Zone::PREFIX, random_bits());
-    let fields = checked(id, &fields)?;
+    let fields = checked(id, &body.fields())?;
     let name = fields.name.clone();
     if let Some(zone) = named(&kernel, &who.caller, &camera, &name).await? {
         return Ok(Json(zone).into_response());

@@ -73,7 +73,7 @@ struct Which {
 
 /// Something that happened in a zone.
 #[derive(Serialize, ToSchema)]
-struct ZoneEvent {
+pub(super) struct ZoneEvent {
     /// `zev_` and 32 hexadecimal digits.
     #[schema(value_type = String)]
     id: PublicId,

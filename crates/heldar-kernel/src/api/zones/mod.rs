@@ -4,6 +4,7 @@ mod counts;
 mod edit;
 mod events;
 mod evidence;
+mod replay;
 
 use heldar_base::{PublicId, WallTime};
 use heldar_http::{ApiError, Caller, RouteTable};
@@ -19,6 +20,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
     events::routes(table);
     counts::routes(table);
     evidence::routes(table);
+    replay::routes(table);
 }
 
 /// The zone of a path, within the caller's scope. What is foreign and what is missing are one to callers that are limited.

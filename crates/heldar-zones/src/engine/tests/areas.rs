@@ -112,6 +112,17 @@ fn dwell_of_a_track_out_of_sight_waits_until_it_is_seen() {
 }
 
 #[test]
+fn in_sight_is_five_seconds_and_not_longer() {
+    for (dwell, told) in [(5.0, true), (5.000001, false)] {
+        let mut site =
+            Site::new(vec![zone("a", json!({"dwell_seconds": dwell, "config": {"confirm_frames": 1}}))]);
+        site.walk(0.0, "1", 0.4, 0.5);
+        site.tick(60.0);
+        assert_eq!(site.told.len() == 2, told, "{dwell}");
+    }
+}
+
+#[test]
 fn no_dwell_without_dwell_seconds() {
     let mut site = Site::new(vec![zone("a", json!({"config": {"confirm_frames": 1}}))]);
     for second in 0..100 {

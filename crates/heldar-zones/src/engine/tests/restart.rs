@@ -38,9 +38,11 @@ fn a_restored_engine_goes_on() {
     assert_eq!(restored.quantities(), site.engine.quantities());
     assert_eq!(restored.zones().collect::<Vec<_>>(), site.engine.zones().collect::<Vec<_>>());
     let mut engine = site.engine;
-    for second in 10..300 {
+    // Through what falls due soon, and through schedules and resets of two days.
+    for second in (10..300).chain((1..50).map(|hour| hour * 3600)) {
         assert_eq!(restored.tick(at(f64::from(second))), engine.tick(at(f64::from(second))));
     }
+    assert!(engine.counters("l").is_some_and(|counters| counters.since > at(86_400.0)));
 }
 
 #[test]

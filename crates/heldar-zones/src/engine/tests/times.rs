@@ -156,3 +156,24 @@ fn a_clock_that_is_set_back_ends_tracks() {
     site.tick(21.0);
     site.expect(&["20 a enter 1", "20 a occupied"]);
 }
+
+#[test]
+fn a_long_silence_is_not_lived_through() {
+    let config = json!({"occupancy": {"min": 1}});
+    let windows = json!([{"from": "01:00", "to": "02:00"}]);
+    let reset = json!({"config": {"counter_reset": {"at": "04:00"}}});
+    let mut site = Site::new(vec![scheduled("presence", windows, config), line("l", reset)]);
+    site.walk(HOUR, "1", 0.4, 0.5);
+    site.walk(HOUR + 1.0, "1", 0.6, 0.5);
+    site.told.clear();
+    let day = 24.0 * HOUR;
+    // Days are lived through, with what is told on each of them.
+    site.tick(2.0 * day);
+    assert!(site.told.contains(&"90000 a occupancy_min 0/1".to_owned()), "{:?}", site.told);
+    assert_eq!(site.engine.counters("l").map(|counters| counters.since), Some(at(day + 4.0 * HOUR)));
+    site.told.clear();
+    site.tick(40.0 * 365.0 * day + HOUR);
+    let start = 40.0 * 365.0 * day + HOUR;
+    site.expect(&[&format!("{start} a occupancy_min 0/1")]);
+    assert_eq!(site.engine.counters("l").map(|counters| counters.since), Some(at(start)));
+}
