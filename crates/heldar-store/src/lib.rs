@@ -15,7 +15,7 @@
 //! 1. A caller that was told of a commit finds it in every later read, and after any end of the process.
 //! 2. Segments of one stream never overlap.
 //! 3. Stored totals equal what they total after every commit.
-//! 4. Events and batches share one sequence of numbers, which rise in commit order and are never used twice.
+//! 4. Events, batches and zone events share one sequence of numbers, which rise in commit order and are never used twice.
 //! 5. An audit row is committed with the change it is about or not at all, and never changes.
 //! 6. Once an active account administers everything, one always does.
 //! 7. A part of a frame with an id is stored once, and a consumer finishes a batch once, in the commit of what it makes

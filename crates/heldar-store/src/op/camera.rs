@@ -142,9 +142,9 @@ impl Apply for RemoveCamera {
 /// Footage and clips are gone from every answer with the commit, whatever their number: streams lose their camera,
 /// and so all of their segments count as being deleted. Their files are then removed by whoever reads
 /// [`crate::Store::deleting_segments`] and [`crate::Store::deleting_clips`]. So are batches, detections and motion, whose
-/// rows [`super::Prunable::OfDeletedCameras`] then removes, and snapshots, which [`super::RemoveSnapshots`] removes; AI tasks
-/// and snapshot schedules go with the commit. Clips to keep, events and audit
-/// rows stay.
+/// rows [`super::Prunable::OfDeletedCameras`] then removes, snapshots, which [`super::RemoveSnapshots`] removes, and zone
+/// events, which [`super::RemoveZoneEvents`] removes; AI tasks, snapshot schedules and zones go with the commit. Clips to
+/// keep, events and audit rows stay.
 #[derive(Clone, Debug)]
 pub struct DeleteCamera {
     /// Its id.

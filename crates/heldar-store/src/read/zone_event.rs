@@ -1,6 +1,8 @@
 //! Reads of zone events by time, as detections are read: a list takes the next rows of each of its sources by index, and
 //! the next among those. Counts go through at most [`ZoneBuckets::COUNTED`] of them.
 
+use std::collections::BTreeMap;
+
 use heldar_base::{Interval, Micros, Scope, WallTime};
 
 use super::batch::share;
@@ -32,7 +34,7 @@ macro_rules! zone_event_joins {
 }
 
 const CAMERAS: &str = "SELECT w.camera_no FROM zone_camera w WHERE w.camera_id IS NOT NULL";
-const LINES: &str = "SELECT l.line_no FROM zone_camera w CROSS JOIN zone_line l
+const LINES: &str = "SELECT l.line_no, l.camera_no FROM zone_camera w CROSS JOIN zone_line l
     WHERE l.camera_no = w.camera_no AND w.camera_id IS NOT NULL";
 const ONE: &str = concat!(
     "SELECT ",
@@ -61,27 +63,36 @@ const ARMS: usize = 250;
 const ONE_TOO_MANY: &str = "SELECT z.timestamp_us FROM zone_event z
     WHERE z.camera_no = $ AND z.timestamp_us >= $ AND z.timestamp_us < $
     ORDER BY z.timestamp_us DESC LIMIT 1 OFFSET $";
-/// Each track of a bucket first, so that tracks are counted once.
-const COUNTS: &str = "SELECT g.zone_id, MAX(coalesce(n.name, g.zone_name)), g.event_type, g.bucket_us,
-    CAST(SUM(g.events) AS BIGINT), COUNT(g.track_id), CAST(SUM(g.dwell_us) AS BIGINT),
+/// By zone, type and type of task, each named by the newest of its lines, so that a track is counted once whatever the zone
+/// was called; then by zone and type.
+const LINES_COUNTED: &str = "WITH k AS MATERIALIZED (SELECT l.line_no,
+    (SELECT MAX(s.line_no) FROM zone_line s WHERE s.camera_no = l.camera_no AND s.zone_id = l.zone_id
+        AND s.event_type = l.event_type AND coalesce(s.task_type, '') = coalesce(l.task_type, '')) AS head_no
+    FROM zone_line l WHERE l.camera_no = $";
+const COUNTS: &str = ") SELECT h.zone_id, MAX(coalesce(n.name, (SELECT r.zone_name FROM zone_line r WHERE r.line_no =
+    (SELECT MAX(s.line_no) FROM zone_line s WHERE s.camera_no = h.camera_no AND s.zone_id = h.zone_id)))), h.event_type,
+    g.bucket_us,
+    CAST(SUM(g.events) AS BIGINT), CAST(SUM(g.tracks) AS BIGINT), CAST(SUM(g.dwell_us) AS BIGINT),
     CAST(SUM(g.dwells) AS BIGINT), MAX(g.longest_us) FROM (
-    SELECT l.zone_id, MAX(l.zone_name) AS zone_name, l.event_type, z.timestamp_us - z.timestamp_us % $ AS bucket_us,
-    z.track_id, COUNT(*) AS events, SUM(z.dwell_us) AS dwell_us, COUNT(z.dwell_us) AS dwells,
-    MAX(z.dwell_us) AS longest_us FROM zone_event z JOIN zone_line l ON l.line_no = z.line_no
-    WHERE z.camera_no = $ AND z.timestamp_us >= $ AND z.timestamp_us < $";
-const COUNTED: &str = "GROUP BY l.zone_id, l.event_type, bucket_us, l.task_type, z.track_id) g
-    LEFT JOIN zone n ON n.id = g.zone_id GROUP BY g.zone_id, g.event_type, g.bucket_us
-    ORDER BY g.bucket_us, g.zone_id, g.event_type";
+    SELECT k.head_no, z.timestamp_us - z.timestamp_us % $ AS bucket_us, COUNT(*) AS events,
+    COUNT(DISTINCT z.track_id) AS tracks, SUM(z.dwell_us) AS dwell_us, COUNT(z.dwell_us) AS dwells,
+    MAX(z.dwell_us) AS longest_us FROM k CROSS JOIN zone_event z
+    WHERE z.line_no = k.line_no AND z.timestamp_us >= $ AND z.timestamp_us < $";
+const COUNTED: &str = "GROUP BY k.head_no, bucket_us) g JOIN zone_line h ON h.line_no = g.head_no
+    LEFT JOIN zone n ON n.id = h.zone_id GROUP BY h.zone_id, h.event_type, g.bucket_us
+    ORDER BY g.bucket_us, h.zone_id, h.event_type";
 /// The type whose dwell is averaged.
 const EXIT: &str = "exit";
 
 /// Where rows come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
     /// All of a camera.
     Camera(i64),
     /// Those of a line.
     Line(i64),
+    /// Those of the track that is asked for, on a camera; of these lines, if there are any.
+    Track(i64, Vec<i64>),
 }
 
 fn zone_event_from(row: &Row) -> Result<StoredZoneEvent, StoreError> {
@@ -153,17 +164,22 @@ pub(crate) fn lines_query(filter: &CameraFilter<'_>, which: &ZoneEventFilter) ->
 
 fn push_arm(
     query: &mut Query,
-    arm: Arm,
+    arm: &Arm,
     which: &ZoneEventFilter,
     after: Option<ZoneEventCursor>,
     limit: u32,
 ) {
     query.push(ARM, Vec::new());
     match arm {
-        Arm::Camera(camera_no) => query.push("z.camera_no = $", args![camera_no]),
-        Arm::Line(line_no) => query.push("z.line_no = $", args![line_no]),
+        Arm::Camera(camera_no) => query.push("z.camera_no = $", args![*camera_no]),
+        Arm::Line(line_no) => query.push("z.line_no = $", args![*line_no]),
+        Arm::Track(camera_no, lines) => {
+            query.push("z.camera_no = $ AND z.track_id = $", args![*camera_no, which.track_id.as_deref()]);
+            if !lines.is_empty() {
+                query.numbers("z.line_no", lines);
+            }
+        }
     }
-    query.push_if("AND z.track_id = $", which.track_id.as_deref());
     query.push_if("AND z.label = $", which.label.as_deref());
     query.push_if("AND z.timestamp_us >= $", which.range.from);
     query.push_if("AND z.timestamp_us < $", which.range.to);
@@ -189,7 +205,7 @@ pub(crate) fn list_query(
         if at > 0 {
             query.push("UNION ALL", Vec::new());
         }
-        push_arm(&mut query, *arm, which, after, limit);
+        push_arm(&mut query, arm, which, after, limit);
     }
     let (middle, by) = match which.order {
         ZoneEventOrder::NewestFirst => (MIDDLE_DESC, BY_DESC),
@@ -213,19 +229,11 @@ pub(crate) fn one_too_many_query(camera_no: i64, window: Interval) -> Query {
     Query::new(ONE_TOO_MANY, args![camera_no, window.start, window.end, ZoneBuckets::COUNTED])
 }
 
-/// `lines`, if any are given, are at least one.
-pub(crate) fn counts_query(
-    camera_no: i64,
-    window: Interval,
-    bucket: Micros,
-    lines: Option<&[i64]>,
-    label: Option<&str>,
-) -> Query {
-    let mut query = Query::new(COUNTS, args![bucket.0, camera_no, window.start, window.end]);
-    if let Some(lines) = lines {
-        query.numbers("z.line_no", lines);
-    }
-    query.push_if("AND z.label = $", label);
+pub(crate) fn counts_query(camera_no: i64, window: Interval, which: &ZoneBucketFilter) -> Query {
+    let mut query = Query::new(LINES_COUNTED, args![camera_no]);
+    query.push_if("AND l.zone_id = $", which.zone);
+    query.push(COUNTS, args![which.bucket.0, window.start, window.end]);
+    query.push_if("AND z.label = $", which.label.as_deref());
     query.push(COUNTED, Vec::new());
     query
 }
@@ -262,12 +270,7 @@ impl crate::Store {
         limit: u32,
     ) -> Result<Page<StoredZoneEvent, ZoneEventCursor>, StoreError> {
         let Some(filter) = CameraFilter::new(scope, which.camera.as_ref()) else { return Ok(Page::empty()) };
-        let is_by_line = which.zone.is_some() || which.event_type.is_some() || which.task_type.is_some();
-        let arms: Vec<Arm> = if is_by_line {
-            self.first_numbers(lines_query(&filter, which)).await?.into_iter().map(Arm::Line).collect()
-        } else {
-            self.first_numbers(cameras_query(&filter)).await?.into_iter().map(Arm::Camera).collect()
-        };
+        let arms = self.zone_arms(&filter, which).await?;
         let mut found = Vec::new();
         for arms in arms.chunks(ARMS) {
             let rows = self.query(list_query(arms, which, after, limit)).await?;
@@ -281,6 +284,30 @@ impl crate::Store {
             }
         }
         Ok(Page::cut(found, page_limit(limit), cursor_of))
+    }
+
+    /// Where the rows of a list come from.
+    async fn zone_arms(
+        &self,
+        filter: &CameraFilter<'_>,
+        which: &ZoneEventFilter,
+    ) -> Result<Vec<Arm>, StoreError> {
+        let of_track = which.track_id.is_some();
+        if which.zone.is_none() && which.event_type.is_none() && which.task_type.is_none() {
+            let arm = |number| if of_track { Arm::Track(number, Vec::new()) } else { Arm::Camera(number) };
+            return Ok(self.first_numbers(cameras_query(filter)).await?.into_iter().map(arm).collect());
+        }
+        let lines = self.query(lines_query(filter, which)).await?;
+        if !of_track {
+            return all(&lines, |row| Ok(Arm::Line(row.columns().int()?)));
+        }
+        let mut of_cameras: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for row in lines {
+            let mut c = row.columns();
+            let (line_no, camera_no) = (c.int()?, c.int()?);
+            of_cameras.entry(camera_no).or_default().push(line_no);
+        }
+        Ok(of_cameras.into_iter().map(|(camera_no, lines)| Arm::Track(camera_no, lines)).collect())
     }
 
     /// One zone event.
@@ -318,20 +345,7 @@ impl crate::Store {
         if let Some(time) = self.first_numbers(one_too_many_query(camera_no, window)).await?.pop() {
             window.start = WallTime(time) + Micros(1);
         }
-        let lines = match which.zone {
-            None => None,
-            Some(_) => {
-                let of_zone = ZoneEventFilter { zone: which.zone, ..ZoneEventFilter::default() };
-                let lines = self.first_numbers(lines_query(&filter, &of_zone)).await?;
-                if lines.is_empty() {
-                    return Ok(nothing(window.start));
-                }
-                Some(lines)
-            }
-        };
-        let label = which.label.as_deref();
-        let counts = counts_query(camera_no, window, which.bucket, lines.as_deref(), label);
-        let rows = self.query(counts).await?;
+        let rows = self.query(counts_query(camera_no, window, which)).await?;
         Ok(ZoneBuckets { from: window.start, buckets: all(&rows, bucket_from)? })
     }
 
@@ -344,5 +358,11 @@ impl crate::Store {
 
 #[cfg(test)]
 pub(crate) fn every_arm() -> Vec<Vec<Arm>> {
-    vec![vec![Arm::Camera(1)], vec![Arm::Line(1)], vec![Arm::Line(1), Arm::Line(2), Arm::Camera(3)]]
+    vec![
+        vec![Arm::Camera(1)],
+        vec![Arm::Line(1)],
+        vec![Arm::Line(1), Arm::Line(2), Arm::Camera(3)],
+        vec![Arm::Track(1, Vec::new())],
+        vec![Arm::Track(1, vec![1, 2, 3]), Arm::Track(2, vec![4])],
+    ]
 }

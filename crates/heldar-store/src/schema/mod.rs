@@ -46,15 +46,9 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         number: 5,
-        name: "leases of batches",
+        name: "zones",
         sqlite: include_str!("sqlite_5.sql"),
         postgres: include_str!("postgres_5.sql"),
-    },
-    Migration {
-        number: 6,
-        name: "zones",
-        sqlite: include_str!("sqlite_6.sql"),
-        postgres: include_str!("postgres_6.sql"),
     },
 ];
 

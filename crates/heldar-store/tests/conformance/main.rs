@@ -26,6 +26,8 @@ mod totals;
 mod upgrade;
 mod world;
 mod writer;
+mod zone_events;
+mod zones;
 
 /// Runs each test once on SQLite and once on PostgreSQL.
 macro_rules! suite {
@@ -147,6 +149,20 @@ suite! {
         what_cannot_be_taken_is_parked,
         what_is_not_taken_is_kept_longer,
     }
+    zones {
+        zones_are_kept,
+        the_newest_state_stands,
+        occupancy_and_counters_go_with_their_zone,
+    }
+    zone_events {
+        a_zone_event_is_kept_as_it_came,
+        effects_stand_or_fall_with_the_state,
+        zone_events_are_filtered,
+        zone_events_are_counted,
+        counts_are_bounded,
+        zone_events_outlive_their_zone_and_go_with_age,
+        zone_events_are_small,
+    }
     apps {
         effects_stand_or_fall_with_the_cursor,
         a_refused_statement_is_told,
@@ -170,6 +186,7 @@ suite! {
         schema_1_is_brought_up_to_date,
         schema_2_is_brought_up_to_date,
         schema_3_is_brought_up_to_date,
+        schema_4_is_brought_up_to_date,
     }
     inspection {
         a_look_tells_what_is_there,

@@ -8,11 +8,13 @@ use heldar_store::op::{
     EnsureConsumer, InsertClip, InsertSnapshot, LeaseChange, ParkBatch, PutGap, PutMotion, PutPreference,
     PutSetting, PutStatuses, ReplayDeadLetters,
 };
+use heldar_store::op::{AppendZoneEvents, PutZoneCounters, PutZoneOccupancy, SaveZoneState};
 use heldar_store::{
     AiWorker, AuditEntry, AuditFilter, CameraQuery, CameraState, CameraStatus, ClipFilter, DetectionFilter,
     EventFilter, Gap, GapFilter, GapOrder, Letters, SiteFields, Store, TaskLease, TimeRange, Transport,
     WorkerKey,
 };
+use heldar_store::{NewZoneEvent, ZoneBucketFilter, ZoneEvent, ZoneEventFilter};
 use serde_json::json;
 
 use crate::people::{account_id, create_key, create_person, failure, key_id, sign_in};
@@ -21,6 +23,8 @@ use crate::snapshots::{schedule, schedule_id, snapshot, snapshot_id};
 use crate::world::{
     Db, Feed, at, audit, camera, clip, create_feed, event, fields, gap, main_stream, scope, site,
 };
+use crate::zone_events::zone_event;
+use crate::zones::{counters, create_zone, occupancy, state, zone_id};
 
 /// Fills everything with rows of the cameras `mine` and `secret`, and of none.
 async fn fill(store: &Store) -> [Feed; 2] {
@@ -93,6 +97,16 @@ async fn fill(store: &Store) -> [Feed; 2] {
             .await
             .unwrap();
     }
+    for (number, name) in [(1u128, "mine"), (2, "secret")] {
+        store.write(create_zone(number, name, name, 5)).await.unwrap();
+        store.write(SaveZoneState { state: state(name, 1, 5) }).await.unwrap();
+        store.write(PutZoneOccupancy { rows: vec![occupancy(number, 1)] }).await.unwrap();
+        store.write(PutZoneCounters { rows: vec![counters(number, 1)] }).await.unwrap();
+        let zone_event = ZoneEvent { zone: zone_id(number), ..zone_event(7, name, 5) };
+        let new =
+            NewZoneEvent { zone_event: ZoneEvent { zone_name: name.to_owned(), ..zone_event }, event: None };
+        store.write(AppendZoneEvents { events: vec![new] }).await.unwrap();
+    }
     store.write(AppendEvents { events: vec![event(3, None, 5)] }).await.unwrap();
     store.write(AppendAudit { entry: audit(3, None, 5) }).await.unwrap();
     store.write(PutSetting { key: "secret".into(), value: "1".into(), now: at(0) }).await.unwrap();
@@ -160,6 +174,26 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
             text(store.dead_letters(scope, "zones", Letters::ToReplay, None, 10).await),
         ),
     ];
+    let (of_zones, in_zone) = (ZoneEventFilter::default(), Some(zone_id(2)));
+    let buckets = ZoneBucketFilter {
+        camera: camera("secret"),
+        window,
+        bucket: Micros(1_000_000),
+        zone: None,
+        label: None,
+    };
+    let in_zone = ZoneEventFilter { zone: in_zone, ..of_zones.clone() };
+    out.extend([
+        ("zones", text(store.zones(scope, None, 10).await)),
+        ("zone", text(store.zone(scope, zone_id(2)).await)),
+        ("camera_zones", text(store.camera_zones(scope, &camera("secret")).await)),
+        ("zone_states", text(store.zone_states(scope).await)),
+        ("zone_occupancy", text(store.zone_occupancy(scope, &camera("secret")).await)),
+        ("zone_counters", text(store.zone_counters(scope, zone_id(2)).await)),
+        ("zone_events", text(store.zone_events(scope, &of_zones, None, 10).await)),
+        ("zone_events of a zone", text(store.zone_events(scope, &in_zone, None, 10).await)),
+        ("zone_buckets", text(store.zone_buckets(scope, &buckets).await.map(|counted| counted.buckets))),
+    ]);
     let (id, stream, feed) = (camera("secret"), main_stream("secret"), feeds[1]);
     let gaps = GapFilter::default();
     let events = EventFilter { camera: Some(id.clone()), ..EventFilter::default() };
@@ -222,6 +256,9 @@ pub(crate) async fn nothing_outside_is_seen(db: Db) {
                 "statuses",
                 "events",
                 "tasks",
+                "zones",
+                "zone_states",
+                "zone_events",
                 "running_snapshot_schedules",
                 "leases",
                 "batches",

@@ -2,13 +2,17 @@
 
 use heldar_base::Scope;
 use heldar_store::inspect::{Schema, inspect};
-use heldar_store::op::{InsertSnapshot, PutPreference};
-use heldar_store::{AuditFilter, DatabaseUrl, ErrorKind, EventFilter, Preference, Store, TimeRange};
+use heldar_store::op::{AppendZoneEvents, InsertSnapshot, PutPreference};
+use heldar_store::{
+    AuditFilter, DatabaseUrl, ErrorKind, EventFilter, NewZoneEvent, Preference, Store, TimeRange,
+};
 
 use crate::people::create_person;
 use crate::seen::{create_task, frame, store_batch};
 use crate::snapshots::{schedule, snapshot};
 use crate::world::{Db, at, camera, create_camera};
+use crate::zone_events::zone_event;
+use crate::zones::create_zone;
 
 /// Schema 1 with the checksums that its versions recorded.
 const SQLITE_1: &str = include_str!("../../src/schema/sqlite_1.sql");
@@ -25,6 +29,11 @@ const SQLITE_3: &str = include_str!("../../src/schema/sqlite_3.sql");
 const SQLITE_3_SUM: &str = "8a8669a66a17cead0276af907b536e4e3a7b0f848a289861779eb0247c59ab14";
 const POSTGRES_3: &str = include_str!("../../src/schema/postgres_3.sql");
 const POSTGRES_3_SUM: &str = "ed5390148bd3e29e60a0c3ae0ba4e6ad26491535dc1ad845cc731c115fae1949";
+/// Schema 4 beside schema 3, likewise.
+const SQLITE_4: &str = include_str!("../../src/schema/sqlite_4.sql");
+const SQLITE_4_SUM: &str = "0d2e61ca1b6d9f48d14a12a47b9a662396018ad070bd3b1f8f2e30468ce7a15f";
+const POSTGRES_4: &str = include_str!("../../src/schema/postgres_4.sql");
+const POSTGRES_4_SUM: &str = "829fe2461dafa89dd175488a8a15184791d3009cd2140903953df5c50208a699";
 
 /// A few rows of schema 1.
 const ROWS: &str = r#"
@@ -79,14 +88,47 @@ async fn of_schema_3(db: &Db) {
     db.tamper(&format!("INSERT INTO migration VALUES ('core', 3, 'perception', '{sum}', 7)")).await.unwrap();
 }
 
-pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {
-    of_schema_3(&db).await;
+/// Schema 4 on top of [`of_schema_3`].
+async fn of_schema_4(db: &Db) {
+    of_schema_3(db).await;
+    let (text, sum) = match &db.url {
+        DatabaseUrl::Sqlite(_) => (SQLITE_4, SQLITE_4_SUM),
+        DatabaseUrl::Postgres(_) => (POSTGRES_4, POSTGRES_4_SUM),
+    };
+    db.tamper(text).await.unwrap();
+    db.tamper(&format!("INSERT INTO migration VALUES ('core', 4, 'snapshots', '{sum}', 8)")).await.unwrap();
+}
+
+pub(crate) async fn schema_4_is_brought_up_to_date(db: Db) {
+    of_schema_4(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Older { number: 3, newest: 4 });
+    assert_eq!(found.schema, Schema::Older { number: 4, newest: 5 });
     let store = db.open().await;
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, 6], [3, 7], [4, at(0).0]]
+        [[1, 5], [2, 6], [3, 7], [4, 8], [5, at(0).0]]
+    );
+    // What is new begins empty and works for cameras that were there.
+    let (all, front) = (Scope::All, camera("front"));
+    assert!(store.camera_zones(&all, &front).await.unwrap().is_empty());
+    assert!(store.write(create_zone(1, "front", "hall", 1)).await.unwrap().new);
+    let new = NewZoneEvent { zone_event: zone_event(1, "front", 2), event: None };
+    store.write(AppendZoneEvents { events: vec![new] }).await.unwrap();
+    store.close().await;
+    let store = db.open().await;
+    assert_eq!(store.camera_zones(&all, &front).await.unwrap().len(), 1);
+    let stored = store.zone_event(&all, zone_event(1, "front", 2).id).await.unwrap().unwrap();
+    assert_eq!(stored.zone_event, zone_event(1, "front", 2));
+}
+
+pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {
+    of_schema_3(&db).await;
+    let found = inspect(&db.url).await.unwrap();
+    assert_eq!(found.schema, Schema::Older { number: 3, newest: 5 });
+    let store = db.open().await;
+    assert_eq!(
+        db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
+        [[1, 5], [2, 6], [3, 7], [4, at(0).0], [5, at(0).0]]
     );
     // What is new begins empty and works for cameras that were there.
     let (all, front) = (Scope::All, camera("front"));
@@ -103,11 +145,11 @@ pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {
 pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
     of_schema_2(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Older { number: 2, newest: 4 });
+    assert_eq!(found.schema, Schema::Older { number: 2, newest: 5 });
     let store = db.open().await;
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, 6], [3, at(0).0], [4, at(0).0]]
+        [[1, 5], [2, 6], [3, at(0).0], [4, at(0).0], [5, at(0).0]]
     );
     // What is new begins empty and works for cameras that were there.
     let all = Scope::All;
@@ -127,15 +169,15 @@ pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
 pub(crate) async fn schema_1_is_brought_up_to_date(db: Db) {
     of_schema_1(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 4 }, None));
+    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 5 }, None));
     let refused = Store::open_read_only(db.config()).await.map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
 
     let store = db.open().await;
-    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 4 });
+    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 5 });
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, at(0).0], [3, at(0).0], [4, at(0).0]]
+        [[1, 5], [2, at(0).0], [3, at(0).0], [4, at(0).0], [5, at(0).0]]
     );
     let all = Scope::All;
     let front = store.camera(&all, &camera("front")).await.unwrap().unwrap();
