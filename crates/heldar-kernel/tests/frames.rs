@@ -252,6 +252,72 @@ async fn boxes_belong_to_their_pictures() {
     scene.world.kernel.stop().await;
 }
 
+/// The picture of a zone event is the frame that was analysed, or the one of its instant in the recording.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zone_events_show_the_frame_that_was_analysed() {
+    let scene = Scene::start(&["b_frames"], &[]).await;
+    let task = scene.task("b_frames", json!({ "task_type": "detection", "fps": 5, "width": 480 })).await;
+    let zone = json!({
+        "name": "all", "polygon": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], "config": { "confirm_frames": 1 },
+    });
+    scene.send(Method::POST, "/api/v1/cameras/b_frames/zones", zone).await.ok();
+    let wish = json!({ "worker_id": "w", "task_types": ["detection"] });
+    scene.send(Method::POST, "/api/v1/ai/leases", wish).await.ok();
+    let path = format!("/api/v1/cameras/b_frames/frame?profile=sub&task={task}");
+    let mut frame = scene.first(&path).await;
+    let mut numbers = BTreeMap::new();
+    let seen = |track: &str| json!([{ "label": "person", "track_id": track, "bbox": [0.4, 0.4, 0.1, 0.2] }]);
+    for track in ["0", "1", "2"] {
+        let ticket = frame.header("x-frame-ticket").expect("a ticket");
+        let body = json!({
+            "camera_id": "b_frames", "task_type": "detection", "frame_ticket": ticket, "detections": seen(track),
+        });
+        scene.send(Method::POST, "/api/v1/ai/events", body).await.ok();
+        numbers.insert(track.to_owned(), scene.number(&frame.bytes));
+        frame = scene.get(&format!("{path}&after={}&wait_ms=5000", seq(&frame))).await;
+    }
+    // Nobody named a task or a frame: the recording has it, once that is written.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let at = scene.world.kernel.clock.wall() - heldar_base::Micros::from_millis(1300);
+    let still = scene.get(&format!("/api/v1/cameras/b_frames/picture?at={at}")).await;
+    numbers.insert("late".to_owned(), scene.number(&still.bytes));
+    let body = json!({
+        "camera_id": "b_frames", "task_type": "other", "timestamp": at.to_string(), "detections": seen("late"),
+    });
+    scene.send(Method::POST, "/api/v1/ai/events", body).await.ok();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let events = loop {
+        let list = scene.get("/api/v1/cameras/b_frames/zone-events?event_type=enter").await.ok();
+        let list = list.as_array().unwrap().clone();
+        if list.len() == numbers.len() && list.iter().all(|event| event["evidence_path"].is_string()) {
+            break list;
+        }
+        assert!(Instant::now() < deadline, "{list:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    for event in events {
+        // The file follows the event.
+        let path = event["evidence_path"].as_str().unwrap();
+        let mut file = scene.get(path).await;
+        while file.status == 404 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            file = scene.get(path).await;
+        }
+        assert_eq!(file.status, 200, "{event}");
+        let track = event["track_id"].as_str().unwrap();
+        assert_eq!(scene.number(&file.bytes), numbers[track], "{event}");
+        let same =
+            scene.get(&format!("/api/v1/zone-events/{}/evidence", event["id"].as_str().unwrap())).await;
+        assert!(same.status == 200 && same.bytes == file.bytes);
+        // What the feed was told at once is true, and stays so.
+        let fed = scene.get("/api/v1/events?event_type=zone_enter").await.ok();
+        let told = fed.as_array().unwrap().iter().find(|fed| fed["id"] == event["event_id"]).unwrap();
+        let expect = if track == "late" { Value::Null } else { json!(path) };
+        assert_eq!(told["payload"]["evidence"], expect);
+    }
+    scene.world.kernel.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pulls_wait_skip_and_know_what_the_client_has() {
     let scene = Scene::start(&["plain"], &[("HELDAR_FRAMES_MIRROR", "true")]).await;
