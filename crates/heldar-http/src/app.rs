@@ -134,6 +134,8 @@ impl App {
         metrics.answered(exchange.route(), &ask.method, response.status(), started.elapsed());
         let sent = Arc::clone(metrics.sent(Plane::of(&ask.path)));
         let right = exchange.right.get().filter(|_| outlives_its_request(response.body()));
+        // An answer that looks after its right itself says so.
+        let right = right.filter(|_| response.extensions().get::<Ending>().is_none());
         let ending = right.map(|right| Ending::new(inner.config.resolver.ended(right.clone())));
         let mut response =
             response.map(|body| Body::new(Sent { body, sent, _in_flight: in_flight, _place: place }));
@@ -310,11 +312,15 @@ fn outlives_its_request(body: &Body) -> bool {
 
 /// Rides on a response to its connection: resolves when the right has ended that it stands on. The connection is closed
 /// then, or its stream reset, whatever its reader does (auth-system.md 14).
+///
+/// The front puts it there, for the right that the rule of the route found. A handler whose answer goes on under another
+/// right than that, or has last words, puts its own among the extensions of its response.
 #[derive(Clone)]
-pub(crate) struct Ending(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
+pub struct Ending(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
 impl Ending {
-    fn new(ended: BoxFuture<'static, ()>) -> Self {
+    /// Ends the answer when this resolves.
+    pub fn new(ended: BoxFuture<'static, ()>) -> Self {
         Ending(Arc::new(Mutex::new(Some(ended))))
     }
 

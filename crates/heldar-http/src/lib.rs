@@ -30,7 +30,7 @@ mod server;
 mod sources;
 
 pub use access::{Access, Need, ScopeRule};
-pub use app::{API_ROOT, App, AppConfig, AppSlot};
+pub use app::{API_ROOT, App, AppConfig, AppSlot, Ending};
 pub use caller::{AuthorisedBy, Caller, Camera, Client, Denial, Edge, Reach, Resolver, Right, Scheme, Via};
 pub use code::{Code, Reason};
 pub use conditional::{ETag, Precondition, Validators, http_date, precondition, range_applies};

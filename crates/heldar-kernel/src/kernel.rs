@@ -41,6 +41,7 @@ use crate::engine::outage::Outages;
 use crate::engine::recovery::{Recovery, RecoveryError, RecoveryReport, name_end, settle_gap};
 use crate::engine::stream::{Shared, StreamSettings};
 use crate::engine::supervisor::{Supervisor, WatchSeed};
+use crate::feed::EventFeed;
 use crate::folders::{lock_data_folder, make_folders, open_disk};
 use crate::front::Refusals;
 use crate::fsck::scrub::Scrub;
@@ -157,6 +158,8 @@ pub struct Kernel {
     pub apps: Arc<dyn Verticals>,
     /// Tasks, workers, frames and results.
     pub perception: Perception,
+    /// Events and batches to whoever listens.
+    pub feed: Arc<EventFeed>,
     /// What makes single pictures.
     pub stills: Stills,
     /// Zones of all cameras.
@@ -278,6 +281,7 @@ impl Kernel {
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
             watching,
+            feed: EventFeed::new(&store, &metrics),
             certificates: std::sync::OnceLock::new(),
             health,
             metrics,
@@ -573,6 +577,7 @@ impl Kernel {
     /// Ends the streams. What was received is on disk afterwards; everything else goes on. Does nothing the second time.
     pub async fn stop_recording(self: &Arc<Self>) {
         self.watching.viewers.cut_all(Cut::Stopping);
+        self.feed.stop();
         let kernel = self.clone();
         let stopped = tokio::task::spawn_blocking(move || {
             kernel.ingest.stop();

@@ -8,6 +8,7 @@ pub mod apps;
 pub mod clips;
 pub mod egress;
 pub mod engine;
+pub mod feed;
 mod folders;
 pub mod footage;
 pub mod front;

@@ -12,8 +12,8 @@ use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::model::{
     AlertCursor, AuditCursor, AuditFilter, AuditOutcome, ClientCursor, ClipCursor, ClipFilter,
-    DetectionCursor, DetectionFilter, DetectionOrder, EventCursor, EventFilter, FillState, GapCursor,
-    GapFilter, GapOrder, Severity, Share, TimeRange,
+    DetectionCursor, DetectionFilter, DetectionOrder, EventCursor, EventFilter, EventOrder, FillState,
+    GapCursor, GapFilter, GapOrder, Severity, Share, TimeRange,
 };
 use crate::model::{ZoneBucketFilter, ZoneEventCursor, ZoneEventFilter, ZoneEventId, ZoneEventOrder};
 use crate::read::{self, CameraQuery, ClipKey, Letters, Shape};
@@ -137,13 +137,27 @@ fn history_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
         queries.push(read::gap::open_query(filter));
         let window = Interval::new(WallTime(0), WallTime(100));
         queries.push(read::event::counts_query(filter, window, Micros(10)));
+        queries.push(read::event::one_query(filter, "x"));
+        queries.push(read::event::committed_query(filter, 1, 9, 10));
+        queries.push(read::event::types_query(filter, 10));
         for range in ranges() {
             for after in maybe(EventCursor { timestamp_us: 1, seq: 1 }) {
                 for event_type in maybe("x".to_owned()) {
                     for severity in maybe(Severity::Info) {
-                        let event_type = event_type.clone();
-                        let which = EventFilter { camera: None, event_type, severity, range };
-                        queries.push(read::event::list_query(filter, &which, after, 10));
+                        for since_seq in maybe(7) {
+                            for order in [EventOrder::NewestFirst, EventOrder::OldestFirst] {
+                                let event_type = event_type.clone();
+                                let which = EventFilter {
+                                    camera: None,
+                                    event_type,
+                                    severity,
+                                    range,
+                                    since_seq,
+                                    order,
+                                };
+                                queries.push(read::event::list_query(filter, &which, after, 10));
+                            }
+                        }
                     }
                 }
             }

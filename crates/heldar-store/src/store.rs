@@ -9,12 +9,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{ErrorKind, StoreError};
 use crate::inspect::{Schema, schema_of};
-use crate::model::{AuditEntry, CodecParams, NewEvent};
+use crate::model::{AuditEntry, CodecParams, CommittedTo, NewEvent};
 use crate::observe::{Observed, Observer, Work};
 use crate::op::{AppendAudit, AppendEvents, Operation, Outcome, WriteOp};
 use crate::sql::{Command, Readers, Row, SqliteReaders, SqliteUse, postgres_options};
 use crate::url::DatabaseUrl;
-use crate::writer::{Checkpointer, Condition, Health, Link, QUEUE, Request, Target, Writer};
+use crate::writer::{
+    Checkpointer, Condition, Health, Link, QUEUE, Request, Target, Told, Writer, committed_to,
+};
 
 /// How to open the store.
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ struct Inner {
     readers: Readers,
     writes: mpsc::Sender<Request>,
     health: watch::Receiver<Health>,
+    committed: watch::Receiver<CommittedTo>,
     observed: Observed,
     /// Codec parameters by number; rows that never change.
     params: Mutex<HashMap<i64, Arc<CodecParams>>>,
@@ -69,21 +72,22 @@ impl Store {
     /// version.
     pub async fn open(config: StoreConfig) -> Result<Store, StoreError> {
         let (writes, queue) = mpsc::channel(QUEUE);
-        let (health_tx, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
+        let (told, health, committed) = telling();
         let observed = Observed::default();
         let readers = match config.url {
             DatabaseUrl::Sqlite(path) => {
-                open_sqlite(path.clone(), config.now, queue, health_tx, observed.clone()).await?;
+                open_sqlite(path.clone(), config.now, queue, told, observed.clone()).await?;
                 Readers::Sqlite(SqliteReaders::new(path, SqliteUse::Read))
             }
             DatabaseUrl::Postgres(url) => {
                 let options = postgres_options(url.expose())?;
                 let link = Link::open(Target::Postgres(Box::new(options.clone())), config.now).await?;
-                tokio::spawn(Writer::new(link, queue, health_tx, None, observed.clone()).run());
+                tokio::spawn(Writer::new(link, queue, told, None, observed.clone()).run());
                 Readers::postgres(options, config.max_connections.saturating_sub(1))
             }
         };
-        Ok(Store { inner: Arc::new(Inner { readers, writes, health, observed, params: Mutex::default() }) })
+        let params = Mutex::default();
+        Ok(Store { inner: Arc::new(Inner { readers, writes, health, committed, observed, params }) })
     }
 
     /// Opens the database for reading alone: takes nothing over, changes nothing, and works beside the server that has
@@ -106,9 +110,9 @@ impl Store {
         };
         // Nobody takes writes from this queue: they are refused as those of a closed store.
         let (writes, _nobody) = mpsc::channel(1);
-        let (_unchanging, health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
-        let observed = Observed::default();
-        Ok(Store { inner: Arc::new(Inner { readers, writes, health, observed, params: Mutex::default() }) })
+        let (_unchanging, health, committed) = telling();
+        let (observed, params) = (Observed::default(), Mutex::default());
+        Ok(Store { inner: Arc::new(Inner { readers, writes, health, committed, observed, params }) })
     }
 
     pub(crate) fn readers(&self) -> &Readers {
@@ -122,6 +126,13 @@ impl Store {
     /// Health of the writer, now and at each change.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.inner.health.clone()
+    }
+
+    /// Up to which number of the sequence of events and batches everything is committed, now and after each commit of
+    /// such. A reader that goes up to there misses nothing that comes to have a lower number. Of a store that was opened
+    /// for reading alone nothing is told.
+    pub fn committed(&self) -> watch::Receiver<CommittedTo> {
+        self.inner.committed.clone()
     }
 
     /// Names who hears of the store's work; the first one stays.
@@ -212,12 +223,19 @@ impl Store {
     }
 }
 
+/// What a writer tells, and where it is heard.
+fn telling() -> (Told, watch::Receiver<Health>, watch::Receiver<CommittedTo>) {
+    let (health, on_health) = watch::channel(Health { condition: Condition::Up, lost_groups: 0 });
+    let (committed, on_commit) = watch::channel(committed_to(1));
+    (Told { health, committed }, on_health, on_commit)
+}
+
 /// Opens a SQLite file and starts its writer, on a thread of its own: the driver blocks.
 async fn open_sqlite(
     path: PathBuf,
     now: WallTime,
     queue: mpsc::Receiver<Request>,
-    health: watch::Sender<Health>,
+    told: Told,
     observed: Observed,
 ) -> Result<(), StoreError> {
     let fail =
@@ -233,7 +251,7 @@ async fn open_sqlite(
                 prepare_file(&path).map_err(fail)?;
                 let link = runtime.block_on(Link::open(Target::Sqlite(path.clone()), now))?;
                 let checkpointer = Checkpointer::start(&path).map_err(fail)?;
-                Ok((runtime, Writer::new(link, queue, health, Some(checkpointer), observed)))
+                Ok((runtime, Writer::new(link, queue, told, Some(checkpointer), observed)))
             };
             match begin() {
                 Ok((runtime, writer)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heldar_access::Refused;
-use heldar_base::{CameraId, Capability, Clock as _, Credential, Micros, WallTime};
+use heldar_base::{CameraId, Capability, Clock as _, Credential, Micros, Principal, Scope, WallTime};
 use heldar_http::{Reach, Right};
 
 use super::Accounts;
@@ -61,7 +61,32 @@ impl Accounts {
         }
     }
 
-    /// The same for the live view of a camera.
+    /// What a principal may see with a capability now, used from an address, and until when if nothing changes.
+    ///
+    /// # Errors
+    /// How its right has ended.
+    pub fn scope_now(
+        &self,
+        principal: &Principal,
+        from: IpAddr,
+        capability: Option<Capability>,
+    ) -> Result<(Scope, Option<WallTime>), Standing> {
+        let credential = &principal.credential;
+        match self.standing(credential, from, capability, &Reach::Nothing) {
+            Standing::Holds(until) if *credential == Credential::Nothing => {
+                Ok((principal.scope.clone(), until))
+            }
+            Standing::Holds(until) => {
+                let resolved = self.directory().resolve_from(credential, from, self.clock.wall());
+                // It held a moment ago.
+                let resolved = resolved.map_err(|_refused| Standing::CredentialEnded)?;
+                Ok((resolved.principal.scope.clone(), until))
+            }
+            ended => Err(ended),
+        }
+    }
+
+    /// How a right to the live view of a camera stands.
     pub fn may_watch(&self, credential: &Credential, from: IpAddr, camera: &CameraId) -> Standing {
         self.standing(credential, from, Some(Capability::VideoLive), &Reach::Camera(camera.clone()))
     }

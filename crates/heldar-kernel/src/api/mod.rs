@@ -10,6 +10,7 @@ pub mod cameras;
 pub mod clips;
 pub mod errors;
 pub mod events;
+pub mod feed;
 pub mod footage;
 pub mod keys;
 pub mod live;
@@ -49,6 +50,7 @@ pub fn routes() -> RouteTable<Api> {
     cameras::routes(&mut table);
     sites::routes(&mut table);
     events::routes(&mut table);
+    feed::routes(&mut table);
     audit::routes(&mut table);
     footage::routes(&mut table);
     timeline::routes(&mut table);

@@ -86,6 +86,10 @@ impl Kernel {
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("event feed", &kernel.health.restarts, || kernel.feed.run()).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("consumers", &kernel.health.restarts, || fanout::run(kernel.clone())).await;
         }));
         let kernel = self.clone();

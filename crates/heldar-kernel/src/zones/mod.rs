@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::kernel::Kernel;
 
 pub(crate) use evidence::keep;
-pub(crate) use tell::{evidence_name, of_row, with_batch};
+pub(crate) use tell::{evidence_name, links, of_row, with_batch};
 pub(crate) use work::run;
 
 use evidence::Evidence;

@@ -75,8 +75,8 @@ pub(crate) fn evidence_name(id: ZoneEventId) -> String {
     format!("zoneevt_{}.jpg", id.public())
 }
 
-/// Where to see what happened: its picture, and a clip around it.
-fn links(camera: &CameraId, at: WallTime) -> Value {
+/// Where to see what happened, under the reader's own rights: its picture, and a clip around it.
+pub(crate) fn links(camera: &CameraId, at: WallTime) -> Value {
     json!({
         "picture": format!("/api/v1/cameras/{camera}/picture?at={at}"),
         "clip": format!("/api/v1/cameras/{camera}/video.mp4?from={}&to={}", at - AROUND, at + AROUND),

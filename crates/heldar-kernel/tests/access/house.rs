@@ -223,6 +223,9 @@ impl Call<'_> {
         let request = request.body(body).unwrap();
         let response = Box::pin(self.house.app.call(request, SocketAddr::new(self.from, 40_000))).await;
         let (parts, body) = response.into_parts();
+        let kind = parts.headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+        // An event stream goes on for ever.
+        let body = if kind == Some(b"text/event-stream") { Body::empty() } else { body };
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
         Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
     }

@@ -10,11 +10,11 @@ use heldar_kernel::registry::Author;
 use heldar_kernel::snapshots::file_name;
 use heldar_perception::task::NewTask;
 use heldar_store::op::{
-    AppendZoneEvents, CreateSnapshotSchedule, CreateZone, InsertClip, InsertSnapshot, OnTaken,
+    AppendEvents, AppendZoneEvents, CreateSnapshotSchedule, CreateZone, InsertClip, InsertSnapshot, OnTaken,
 };
 use heldar_store::{
-    CameraQuery, Clip, NewZoneEvent, Severity, Snapshot, SnapshotSchedule, SnapshotScheduleFields, Zone,
-    ZoneEvent, ZoneEventId, ZoneFields,
+    CameraQuery, Clip, NewEvent, NewZoneEvent, Severity, Snapshot, SnapshotSchedule, SnapshotScheduleFields,
+    Zone, ZoneEvent, ZoneEventId, ZoneFields,
 };
 use serde_json::{Value, json};
 
@@ -82,6 +82,7 @@ struct Things<'a> {
     snapshots: BTreeMap<&'static str, (String, String)>,
     zones: BTreeMap<&'static str, String>,
     zone_events: BTreeMap<&'static str, ZoneEventId>,
+    events: BTreeMap<&'static str, String>,
     number: std::cell::Cell<u128>,
 }
 
@@ -90,7 +91,7 @@ impl<'a> Things<'a> {
         let (clips, sessions, number) = (BTreeMap::new(), BTreeMap::new(), std::cell::Cell::new(1));
         let (files, tasks) = (BTreeMap::new(), BTreeMap::new());
         let (schedules, snapshots) = (BTreeMap::new(), BTreeMap::new());
-        let (zones, zone_events) = (BTreeMap::new(), BTreeMap::new());
+        let (zones, zone_events, events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut things = Things {
             house,
             base,
@@ -102,6 +103,7 @@ impl<'a> Things<'a> {
             snapshots,
             zones,
             zone_events,
+            events,
             number,
         };
         for camera in ["gate", "yard"] {
@@ -118,6 +120,8 @@ impl<'a> Things<'a> {
             let zone = things.zone(camera).await;
             things.zone_events.insert(camera, things.zone_event(camera, zone).await);
             things.zones.insert(camera, zone.to_string());
+            let event = things.event(camera).await;
+            things.events.insert(camera, event);
             let segments = house.see(&format!("/api/v1/cameras/{camera}/segments")).await;
             let path = text(&segments[0]["path"]);
             things.files.insert(camera, path.rsplit('/').next().unwrap().to_owned());
@@ -217,6 +221,22 @@ impl<'a> Things<'a> {
         let folder = &self.house.kernel.settings.storage.snapshots_dir;
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(folder.join(format!("zoneevt_{}.jpg", id.public())), b"x").unwrap();
+        id
+    }
+
+    async fn event(&self, camera: &'static str) -> String {
+        self.number.set(self.number.get() + 1);
+        let event = NewEvent {
+            id: format!("00000000-0000-4000-8000-{:012x}", self.number.get()),
+            camera: Some(CameraId::new(camera).unwrap()),
+            event_type: "asked".to_owned(),
+            severity: Severity::Info,
+            timestamp: self.base,
+            created_at: self.base,
+            payload: json!({}),
+        };
+        let id = event.id.clone();
+        self.house.kernel.store.write(AppendEvents { events: vec![event] }).await.unwrap();
         id
     }
 
@@ -324,6 +344,10 @@ impl<'a> Things<'a> {
                 put("{camera}", camera);
                 let (_, file) = self.snapshots.get(camera).unwrap_or(&self.snapshots["gate"]);
                 path = path.replace("{file}", file);
+            }
+            "/api/v1/events/{id}/seen" => {
+                let missing = "99999999-0000-4000-8000-000000000000".to_owned();
+                put("{id}", self.events.get(camera).unwrap_or(&missing));
             }
             "/api/v1/ai/leases/{lease_id}" => put("{lease_id}", &nothing("lse")),
             p if p.starts_with("/api/v1/ai/consumers/{name}") => {

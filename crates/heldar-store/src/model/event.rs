@@ -46,6 +46,32 @@ pub struct Event {
     pub site: Option<SiteId>,
     /// What was appended.
     pub event: NewEvent,
+    /// The mark that it was seen, one for all users.
+    pub seen: Option<Seen>,
+}
+
+/// Who has seen an event first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Name of the principal, 1 to [`Seen::NAME`] characters.
+    pub by: String,
+    /// When.
+    pub at: WallTime,
+}
+
+impl Seen {
+    /// Longest name, in characters.
+    pub const NAME: usize = 256;
+}
+
+/// In which order events come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventOrder {
+    /// The newest first.
+    #[default]
+    NewestFirst,
+    /// The oldest first.
+    OldestFirst,
 }
 
 /// Which events.
@@ -59,6 +85,10 @@ pub struct EventFilter {
     pub severity: Option<Severity>,
     /// That happened in this time.
     pub range: TimeRange,
+    /// Committed after this number. They come in commit order then, else by when they happened.
+    pub since_seq: Option<i64>,
+    /// In which order.
+    pub order: EventOrder,
 }
 
 /// Where the next page of events begins.

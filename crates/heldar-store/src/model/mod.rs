@@ -9,6 +9,7 @@ mod camera;
 mod clip;
 mod consumer;
 mod event;
+mod feed;
 pub(crate) mod frame_key;
 mod gap;
 mod page;
@@ -34,7 +35,10 @@ pub use camera::{
 };
 pub use clip::{Clip, ClipCursor, ClipFilter};
 pub use consumer::{Consumer, ConsumerKind, DeadLetter};
-pub use event::{Alert, AlertCursor, Event, EventCount, EventCursor, EventFilter, NewEvent, Severity};
+pub use event::{
+    Alert, AlertCursor, Event, EventCount, EventCursor, EventFilter, EventOrder, NewEvent, Seen, Severity,
+};
+pub use feed::{CommittedTo, FeedBatches, FeedFloors, FeedPage, FeedRow, FeedWants};
 pub use gap::{FillState, Gap, GapCursor, GapFilter, GapOrder, WantedChange};
 pub use page::{Page, TimeRange};
 pub use segment::{Hole, Segment, SegmentSpan, SegmentState};

@@ -44,7 +44,7 @@ pub use consumer::{
     Acknowledge, AdvanceCursor, EnsureConsumer, FailDeadLetter, ParkBatch, RemoveConsumer, RemoveDeadLetter,
     ReplayDeadLetters, SkipBatches,
 };
-pub use event::AppendEvents;
+pub use event::{AppendEvents, MarkEventSeen, UnmarkEventSeen};
 pub use gap::{AppendWanted, PutGap, RemoveGaps};
 pub use motion::PutMotion;
 pub(crate) use numbers::Numbers;
@@ -200,10 +200,12 @@ area! {
     }
 }
 area! {
-    /// Events and audit.
+    /// Events, their marks, and audit.
     History {
         AppendEvents -> Vec<i64>,
         AppendAudit -> (),
+        MarkEventSeen -> crate::model::Seen,
+        UnmarkEventSeen -> bool,
     }
 }
 area! {

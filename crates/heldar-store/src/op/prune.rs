@@ -12,7 +12,8 @@ pub(super) const SLICE: u32 = 500;
 
 statements! {
     PRUNE_EVENTS = "DELETE FROM event WHERE seq IN
-        (SELECT seq FROM event WHERE timestamp_us < $1 ORDER BY timestamp_us, seq LIMIT $2)";
+        (SELECT seq FROM event WHERE timestamp_us < $1 ORDER BY timestamp_us, seq LIMIT $2) RETURNING seq";
+    FLOOR_OF_EVENTS = "UPDATE feed_floor SET event_seq = $1 WHERE id = 1 AND event_seq < $1";
     AUDIT_FLOOR = "UPDATE audit_floor SET before_us = $1 WHERE id = 1 AND before_us < $1";
     PRUNE_AUDIT = "DELETE FROM audit WHERE id IN
         (SELECT id FROM audit WHERE created_us < $1 ORDER BY created_us, id LIMIT $2)";
@@ -91,7 +92,7 @@ impl Apply for Prune {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, OpError> {
         let limit = self.limit.clamp(1, SLICE);
         let removed = match self.what {
-            Prunable::Events => tx.run(PRUNE_EVENTS, args![self.before, limit]).await?,
+            Prunable::Events => events(tx, self.before, limit).await?,
             Prunable::Audit => {
                 tx.run(AUDIT_FLOOR, args![self.before]).await?;
                 tx.run(PRUNE_AUDIT, args![self.before, limit]).await?
@@ -112,6 +113,19 @@ impl Apply for Prune {
         };
         Ok(removed)
     }
+}
+
+/// Removes the oldest events, and notes up to where a reader of the feed has missed some.
+async fn events(tx: &mut Tx<'_>, before: WallTime, limit: u32) -> Result<u64, OpError> {
+    let (mut removed, mut highest) = (0, 0);
+    for row in tx.run_returning(PRUNE_EVENTS, args![before, limit]).await? {
+        removed += 1;
+        highest = row.columns().int()?.max(highest);
+    }
+    if removed > 0 {
+        tx.run(FLOOR_OF_EVENTS, args![highest]).await?;
+    }
+    Ok(removed)
 }
 
 /// Gives a slice of the free pages of a SQLite file back to the file system; nothing to do on PostgreSQL.

@@ -25,6 +25,7 @@ statements! {
     DETECTIONS_BELOW = "DELETE FROM detection WHERE detection_no IN
         (SELECT detection_no FROM detection WHERE detection_no < $1 ORDER BY detection_no LIMIT $2)";
     OUTBOX_BELOW = "DELETE FROM outbox WHERE seq <= $1";
+    FLOOR = "UPDATE feed_floor SET batch_seq = $1 WHERE id = 1 AND batch_seq < $1";
     LINES_UNUSED = "DELETE FROM task_line WHERE line_no IN
         (SELECT l.line_no FROM task_line l WHERE l.used_us < $1
             AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.line_no = l.line_no)
@@ -98,6 +99,7 @@ pub(super) async fn batches(tx: &mut Tx<'_>, ages: Ages, limit: u32) -> Result<u
         for app in apps.iter().filter(|app| app.low_seq < last) {
             give_up(tx, app, &old, last, ages.now).await?;
         }
+        tx.run(FLOOR, args![last]).await?;
         let first_kept = DetectionId { seq: last.saturating_add(1), position: 0 }.number();
         removed = tx.run(DETECTIONS_BELOW, args![first_kept, limit]).await?;
         tx.uncount_batches(0, removed);

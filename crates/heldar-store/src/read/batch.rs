@@ -151,6 +151,30 @@ pub(crate) fn totals_query() -> Query {
     Query::new(TOTALS, Vec::new())
 }
 
+/// Batches in commit order; there is nothing else up to `reached`.
+pub(super) struct Committed {
+    pub(super) rows: Vec<Batch>,
+    pub(super) reached: i64,
+}
+
+/// Ends a list before the batch with which it would have more detections, but keeps at least one; the number of its
+/// last one if it was cut.
+pub(super) fn cut_to_detections(batches: &mut Vec<Batch>, detections: usize) -> Option<i64> {
+    let mut room = detections;
+    let fit = batches.iter().take_while(|batch| {
+        let count = usize::from(batch.detection_count);
+        let fits = count <= room;
+        room = room.saturating_sub(count);
+        fits
+    });
+    let fit = fit.count().max(1);
+    if fit >= batches.len() {
+        return None;
+    }
+    batches.truncate(fit);
+    batches.last().map(|batch| batch.seq)
+}
+
 impl crate::Store {
     /// Batches after a number, in commit order, of a camera or of all. The cursor is the number to go on after. When few
     /// of the batches are asked for a page may be short, even empty, while there is a next one.
@@ -199,17 +223,8 @@ impl crate::Store {
         detections: usize,
     ) -> Result<Page<FullBatch, i64>, StoreError> {
         let mut page = self.batches(scope, camera, after, limit).await?;
-        let mut room = detections;
-        let fit = page.rows.iter().take_while(|batch| {
-            let count = usize::from(batch.detection_count);
-            let fits = count <= room;
-            room = room.saturating_sub(count);
-            fits
-        });
-        let fit = fit.count().max(1);
-        if fit < page.rows.len() {
-            page.rows.truncate(fit);
-            page.next = page.rows.last().map(|batch| batch.seq);
+        if let Some(last) = cut_to_detections(&mut page.rows, detections) {
+            page.next = Some(last);
         }
         Ok(Page { rows: self.with_detections(page.rows).await?, next: page.next })
     }
@@ -222,7 +237,27 @@ impl crate::Store {
         Ok(self.with_detections(batches).await?.pop())
     }
 
-    async fn with_detections(&self, batches: Vec<Batch>) -> Result<Vec<FullBatch>, StoreError> {
+    /// Batches after a number and up to another one, in commit order: at most `limit`, and how far they reach. Where few
+    /// are asked for, it goes through a bounded number of them.
+    pub(super) async fn committed_batches(
+        &self,
+        filter: &CameraFilter<'_>,
+        (after, up_to): (i64, i64),
+        limit: u32,
+    ) -> Result<Committed, StoreError> {
+        let mut reached = up_to;
+        if !matches!(filter, CameraFilter::Every)
+            && let Some((seq, true)) = self.reach(after).await?
+        {
+            reached = reached.min(seq);
+        }
+        let rows = self.query(list_query(filter, after, Some(reached), limit)).await?;
+        let rows = all(&rows, |row| batch_from(&mut row.columns()))?;
+        let page = Page::cut(rows, page_limit(limit), |batch| batch.seq);
+        Ok(Committed { reached: page.next.unwrap_or(reached), rows: page.rows })
+    }
+
+    pub(super) async fn with_detections(&self, batches: Vec<Batch>) -> Result<Vec<FullBatch>, StoreError> {
         let mut found: HashMap<i64, Vec<NewDetection>> = HashMap::new();
         // Runs of batches that follow one another are read together, so that nothing of others is read.
         for run in batches.chunk_by(|a, b| a.seq + 1 == b.seq) {

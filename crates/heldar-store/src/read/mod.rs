@@ -16,6 +16,7 @@ pub(crate) mod clip;
 pub(crate) mod consumer;
 pub(crate) mod detection;
 pub(crate) mod event;
+pub(crate) mod feed;
 pub(crate) mod gap;
 pub(crate) mod motion;
 pub(crate) mod segment;

@@ -46,7 +46,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         number: 5,
-        name: "zones",
+        name: "zones and feed",
         sqlite: include_str!("sqlite_5.sql"),
         postgres: include_str!("postgres_5.sql"),
     },

@@ -1,6 +1,7 @@
 -- Heldar store, schema 5, PostgreSQL. The SQLite text beside it describes the same tables.
 --
--- Zones: where people want to be told of what moves, the memory of the engine that watches them, and what happened there.
+-- Zones: where people want to be told of what moves, the memory of the engine that watches them, and what happened there;
+-- and the feed: who has seen an event, what a reader can no longer get.
 -- Units as in schema 1, `*_ppm` as in schema 3.
 --
 -- A zone event is to cost less than 200 bytes in a SQLite file, indexes included. So what repeats is named by a number, as
@@ -136,3 +137,17 @@ ALTER TABLE producer ADD COLUMN lease_id TEXT COLLATE "C" CHECK (length(lease_id
 DROP INDEX producer_once;
 CREATE UNIQUE INDEX producer_once
     ON producer (coalesce(kernel, ''), coalesce(credential, ''), coalesce(worker_id, ''), coalesce(lease_id, ''));
+
+-- The one mark of an event as seen: name of the principal, and when. Both null: nobody has marked it.
+ALTER TABLE event ADD COLUMN seen_by TEXT COLLATE "C" CHECK (length(seen_by) BETWEEN 1 AND 256);
+ALTER TABLE event ADD COLUMN seen_us BIGINT CHECK ((seen_us IS NULL) = (seen_by IS NULL));
+
+-- The highest `seq` of an event, and of a batch, that age has removed: whoever goes on from below has missed some.
+CREATE TABLE feed_floor (
+    id        INTEGER PRIMARY KEY CHECK (id = 1),
+    event_seq BIGINT NOT NULL CHECK (event_seq >= 0),
+    batch_seq BIGINT NOT NULL CHECK (batch_seq >= 0)
+);
+-- Of what went before this step only the oldest row that is left can tell.
+INSERT INTO feed_floor (id, event_seq, batch_seq) VALUES (1,
+    (SELECT coalesce(MIN(seq), 1) - 1 FROM event), (SELECT coalesce(MIN(seq), 1) - 1 FROM outbox));

@@ -62,6 +62,7 @@ impl Writer {
         match attempt {
             Attempt::Committed(results) => {
                 self.committed_no = self.group_no;
+                self.tell_committed();
                 for (member, result) in group.into_iter().zip(results) {
                     member.answer(result);
                 }

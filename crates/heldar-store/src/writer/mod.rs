@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::{ErrorKind, StoreError};
+use crate::model::CommittedTo;
 use crate::observe::Observed;
 use crate::op::{Numbers, Outcome, WriteOp};
 
@@ -105,6 +106,17 @@ struct Sequence {
 /// How many event numbers are reserved at a time.
 pub(crate) const SEQ_BLOCK: i64 = 1 << 16;
 
+/// What the writer tells those who hold the store.
+pub(crate) struct Told {
+    pub(crate) health: watch::Sender<Health>,
+    pub(crate) committed: watch::Sender<CommittedTo>,
+}
+
+/// Everything below the next number is committed.
+pub(crate) fn committed_to(next_seq: i64) -> CommittedTo {
+    CommittedTo { seq: next_seq - 1, at: std::time::Instant::now() }
+}
+
 /// The writer task.
 pub(crate) struct Writer {
     link: Link,
@@ -117,6 +129,7 @@ pub(crate) struct Writer {
     committed_no: i64,
     doubt: Option<Doubt>,
     health: watch::Sender<Health>,
+    committed: watch::Sender<CommittedTo>,
     checkpointer: Option<Checkpointer>,
     observed: Observed,
     closed: Option<oneshot::Sender<()>>,
@@ -127,11 +140,12 @@ impl Writer {
     pub(crate) fn new(
         link: Link,
         queue: mpsc::Receiver<Request>,
-        health: watch::Sender<Health>,
+        Told { health, committed }: Told,
         checkpointer: Option<Checkpointer>,
         observed: Observed,
     ) -> Self {
         let owned = link.owned();
+        committed.send_replace(committed_to(owned.next_seq));
         Writer {
             link,
             queue,
@@ -141,10 +155,23 @@ impl Writer {
             committed_no: owned.group_no,
             doubt: None,
             health,
+            committed,
             checkpointer,
             observed,
             closed: None,
         }
+    }
+
+    /// Tells of the numbers that are committed by now.
+    fn tell_committed(&self) {
+        let to = committed_to(self.sequence.next);
+        self.committed.send_if_modified(|committed| {
+            let is_news = committed.seq < to.seq;
+            if is_news {
+                *committed = to;
+            }
+            is_news
+        });
     }
 
     /// Works until the store is closed or every handle is gone, and all that was accepted is done. On SQLite it blocks
@@ -274,6 +301,7 @@ impl Writer {
         let committed = stored_no >= doubt.group_no;
         if committed {
             self.committed_no = doubt.group_no;
+            self.tell_committed();
         }
         for (member, result) in doubt.members {
             member.answer(if committed { result } else { Err(lost()) });

@@ -9,6 +9,7 @@ mod batches;
 mod clips;
 mod consumers;
 mod detections;
+mod feed;
 mod file;
 mod history;
 mod inspection;
@@ -88,6 +89,14 @@ suite! {
         audit_is_filtered,
         audit_is_append_only,
         old_rows_go_in_slices,
+    }
+    feed {
+        rows_come_in_commit_order,
+        what_was_read_stays_whole,
+        what_age_takes_is_noted,
+        an_event_is_marked_once,
+        events_have_four_orders,
+        types_are_listed_once,
     }
     clips {
         clips_live_and_go,

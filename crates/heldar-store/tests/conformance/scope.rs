@@ -143,6 +143,7 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("statuses", text(store.statuses(scope).await)),
         ("events", text(store.events(scope, &EventFilter::default(), None, 10).await)),
         ("event_counts", text(store.event_counts(scope, None, window, Micros(1_000_000)).await)),
+        ("event_types", text(store.event_types(scope, 10).await)),
         ("audit", text(store.audit(scope, &AuditFilter::default(), None, 10).await)),
         ("clips", text(store.clips(scope, &ClipFilter::default(), None, 10).await)),
         ("running_snapshot_schedules", text(store.running_snapshot_schedules(scope, None, 10).await)),

@@ -2,15 +2,16 @@
 
 use heldar_base::Scope;
 use heldar_store::inspect::{Schema, inspect};
-use heldar_store::op::{AppendZoneEvents, InsertSnapshot, PutPreference};
+use heldar_store::op::{AppendZoneEvents, InsertSnapshot, MarkEventSeen, PutPreference};
 use heldar_store::{
-    AuditFilter, DatabaseUrl, ErrorKind, EventFilter, NewZoneEvent, Preference, Store, TimeRange,
+    AuditFilter, DatabaseUrl, ErrorKind, EventFilter, FeedFloors, NewZoneEvent, Preference, Seen, Store,
+    TimeRange,
 };
 
 use crate::people::create_person;
 use crate::seen::{create_task, frame, store_batch};
 use crate::snapshots::{schedule, snapshot};
-use crate::world::{Db, at, camera, create_camera};
+use crate::world::{Db, at, audit, camera, create_camera};
 use crate::zone_events::zone_event;
 use crate::zones::create_zone;
 
@@ -101,6 +102,14 @@ async fn of_schema_4(db: &Db) {
 
 pub(crate) async fn schema_4_is_brought_up_to_date(db: Db) {
     of_schema_4(&db).await;
+    // The oldest event and the oldest batch are not the first ones that ever were.
+    db.tamper("UPDATE event SET seq = 500").await.unwrap();
+    db.tamper(
+        "INSERT INTO outbox (seq, line_no, producer_no, frame_key, part, ticketed, late, captured_us, created_us,
+            detection_count, event_seq) VALUES (700, 1, 1, NULL, 0, 0, 0, 7, 7, 0, NULL)",
+    )
+    .await
+    .unwrap();
     let found = inspect(&db.url).await.unwrap();
     assert_eq!(found.schema, Schema::Older { number: 4, newest: 5 });
     let store = db.open().await;
@@ -119,6 +128,13 @@ pub(crate) async fn schema_4_is_brought_up_to_date(db: Db) {
     assert_eq!(store.camera_zones(&all, &front).await.unwrap().len(), 1);
     let stored = store.zone_event(&all, zone_event(1, "front", 2).id).await.unwrap().unwrap();
     assert_eq!(stored.zone_event, zone_event(1, "front", 2));
+    let all = Scope::All;
+    assert_eq!(store.feed_floors(&all).await.unwrap(), FeedFloors { events: 499, batches: 699 });
+    let event = store.event(&all, "00000000-0000-4000-8000-000000000001").await.unwrap().unwrap();
+    assert_eq!((event.seq, event.seen), (500, None));
+    let seen = Seen { by: "Ann".into(), at: at(1) };
+    let mark = MarkEventSeen { seq: 500, seen: seen.clone(), audit: audit(1, None, 1) };
+    assert_eq!(store.write(mark).await.unwrap(), seen);
 }
 
 pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {

@@ -13,17 +13,14 @@ use heldar_store::{
     AiTask, DetectionCursor, DetectionFilter, DetectionOrder, NewEvent, Severity, Share, TimeRange,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::TAG;
-use crate::api::events::Event;
+use crate::api::events::{Event, Order};
 use crate::api::{Api, errors, words};
 use crate::apps::attributes;
 use crate::engine::journal::uuid;
-
-/// Time around an event that its clip shows, on each side.
-const AROUND: Micros = Micros::from_secs(5);
 
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table.add(
@@ -55,13 +52,13 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
             .details("Answered after the commit. Types of the server's own, and their prefixes, are refused.")
             .body::<NewAppEvent>()
             .json::<Event>(201, "The event.")
-            .fails(&[Code::NotFound, Code::NotSupported]),
+            .fails(&[Code::NotFound]),
     );
 }
 
 /// Something that was seen.
-#[derive(Serialize, ToSchema)]
-struct Detection {
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct Detection {
     /// `det_` and 32 hexadecimal digits.
     #[schema(value_type = String)]
     id: PublicId,
@@ -121,17 +118,6 @@ impl From<heldar_store::Detection> for Detection {
             ticketed: batch.ticketed,
         }
     }
-}
-
-/// In which order.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Order {
-    /// The newest first.
-    #[default]
-    Desc,
-    /// The oldest first.
-    Asc,
 }
 
 /// Which detections of a camera.
@@ -310,17 +296,9 @@ struct NewAppEvent {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     timestamp: Option<WallTime>,
-    /// True: start event recording; not offered yet.
-    #[serde(default)]
-    trigger: Option<bool>,
-}
-
-/// Where picture and footage of an instant are, under the reader's own rights.
-fn links(camera: &CameraId, at: WallTime) -> Value {
-    json!({
-        "picture": format!("/api/v1/cameras/{camera}/picture?at={at}"),
-        "clip": format!("/api/v1/cameras/{camera}/video.mp4?from={}&to={}", at - AROUND, at + AROUND),
-    })
+    /// True: start event recording, on cameras that record by events. There are none yet.
+    #[serde(default, rename = "trigger")]
+    _trigger: Option<bool>,
 }
 
 async fn raise(
@@ -332,17 +310,13 @@ async fn raise(
     caller.scope().check(&id)?;
     check_event_type(&body.event_type)
         .map_err(|why| ApiError::validation("event_type", format!("event_type: {why}")))?;
-    if body.trigger == Some(true) {
-        let text = "events do not start recording; leave `trigger` out";
-        return Err(ApiError::new(Code::NotSupported, text).with_field("trigger"));
-    }
     let camera = kernel.store.camera(caller.scope(), &id).await.map_err(errors::store)?;
     let camera = camera.filter(|camera| camera.removed_at.is_none());
     let camera = camera.ok_or_else(|| ApiError::not_found("camera"))?;
     let now = kernel.clock.wall();
     let timestamp = body.timestamp.unwrap_or(now);
     let mut payload = body.payload.unwrap_or_default();
-    payload.entry("links").or_insert_with(|| links(&id, timestamp));
+    payload.entry("links").or_insert_with(|| crate::zones::links(&id, timestamp));
     let event = NewEvent {
         id: uuid(),
         camera: Some(id),
@@ -355,6 +329,6 @@ async fn raise(
     let append = AppendEvents { events: vec![event.clone()] };
     let seqs = kernel.store.write(append).await.map_err(errors::store)?;
     let seq = seqs.first().copied().ok_or_else(|| ApiError::internal("an event has no number"))?;
-    let stored = heldar_store::Event { seq, site: camera.fields.site_id, event };
-    Ok((StatusCode::CREATED, Json(stored.into())))
+    let stored = heldar_store::Event { seq, site: camera.fields.site_id, event, seen: None };
+    Ok((StatusCode::CREATED, Json(Event::of(&kernel, stored))))
 }

@@ -1,7 +1,7 @@
 //! Perception: tasks, discovery and leases, frames, results and who is given them (perception.md 3 to 6, 8, 10, 11).
 
 mod consumers;
-mod detections;
+pub(super) mod detections;
 mod frame;
 mod ingest;
 mod leases;

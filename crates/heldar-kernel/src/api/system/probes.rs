@@ -145,6 +145,7 @@ async fn metrics(State(api): State<Api>, headers: HeaderMap) -> impl IntoRespons
     let format = TextFormat::negotiate(&headers);
     api.health.scrape(&api);
     api.watching.scrape();
+    api.feed.scrape();
     ([(header::CONTENT_TYPE, format.content_type())], api.metrics.render(format))
 }
 
