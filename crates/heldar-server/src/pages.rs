@@ -31,6 +31,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("dialogs.js", SCRIPT, include_bytes!("../web/dialogs.js")),
     ("dom.js", SCRIPT, include_bytes!("../web/dom.js")),
     ("footage.js", SCRIPT, include_bytes!("../web/footage.js")),
+    ("boxes.js", SCRIPT, include_bytes!("../web/boxes.js")),
     ("player.js", SCRIPT, include_bytes!("../web/player.js")),
     ("stage.js", SCRIPT, include_bytes!("../web/stage.js")),
     ("time.js", SCRIPT, include_bytes!("../web/time.js")),

@@ -7,6 +7,7 @@ import { Clips } from './clips.js';
 import { bindAdd, bindRemove } from './dialogs.js';
 import { find, h, text, toast } from './dom.js';
 import { keepTheDoor } from './entry.js';
+import { Boxes } from './boxes.js';
 import { makeStage } from './stage.js';
 import { Timeline } from './timeline.js';
 import { iso, parse, zone } from './time.js';
@@ -40,6 +41,7 @@ const nameOf = (id) => page.cameras.find((camera) => camera.id === id)?.name ?? 
 const rateOf = (id) => page.cameras.find((camera) => camera.id === id)?.fps_main;
 
 const player = makeStage(nameOf, rateOf);
+new Boxes(player);
 const timeline = new Timeline({
   seek: (id, instant, direction = 1) => seek(id, instant, direction),
   select: (id) => select(id),

@@ -106,7 +106,7 @@ fn work(port: u16, name: usize, is_over: &AtomicBool) -> Vec<String> {
             std::thread::sleep(Duration::from_millis(1));
             at = now();
         }
-        let x = if number % 2 == 0 { 0.2 } else { 0.7 };
+        let x = if number.is_multiple_of(2) { 0.2 } else { 0.7 };
         let body = json!({
             "camera_id": camera(name), "task_type": "yolo", "frame_id": format!("{number}"), "timestamp": at,
             "detections": [
@@ -135,7 +135,7 @@ fn check_zone(port: u16, name: usize, sent: &[String]) {
     let told =
         until(port, &path, |told| told.as_array().is_some_and(|told| told.len() >= sent.len().min(5000)));
     for (number, (told, at)) in told.as_array().unwrap().iter().zip(sent).enumerate() {
-        let expect = if number % 2 == 0 { "enter" } else { "exit" };
+        let expect = if number.is_multiple_of(2) { "enter" } else { "exit" };
         assert_eq!(
             (&told["event_type"], &told["timestamp"]),
             (&json!(expect), &json!(at)),

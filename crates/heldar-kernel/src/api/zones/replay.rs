@@ -282,9 +282,10 @@ async fn batches(
         let page = kernel.store.full_batches(caller.scope(), Some(camera), after, PAGE.0, PAGE.1);
         let page = page.await.map_err(errors::store)?;
         let is_past = page.rows.last().is_some_and(|row| row.batch.created_at > to + STORED_WITHIN);
-        let rows = page.rows.into_iter().filter(|row| {
-            task_types.is_none_or(|types| types.iter().any(|name| *name == row.batch.task_type))
-        });
+        let rows = page
+            .rows
+            .into_iter()
+            .filter(|row| task_types.is_none_or(|types| types.contains(&row.batch.task_type)));
         let rows: Vec<DetectionBatch> = rows.map(DetectionBatch::stored).collect();
         let inside = rows.iter().filter(|row| (from..=to).contains(&row.timestamp));
         detections += inside.map(|row| row.detections.len()).sum::<usize>();
