@@ -10,8 +10,8 @@ use heldar_decode::wire::{Format, Output};
 use heldar_perception::TaskId;
 use heldar_perception::ring::Frame;
 use heldar_perception::ticket::captured_ms;
-use heldar_store::ZoneEventId;
 use heldar_store::op::SetZoneEvidence;
+use heldar_store::{ZoneEventFilter, ZoneEventId};
 use tokio::sync::mpsc;
 
 use super::tell::evidence_name;
@@ -20,6 +20,8 @@ use crate::kernel::Kernel;
 
 /// Pictures that may wait to be made; what comes then has none.
 const WAITING: usize = 1024;
+/// Zone events that are looked at at the start.
+const OWED: u32 = 500;
 /// Width at most of a picture from the recording.
 const WIDTH: u16 = 1280;
 /// Quality of the same.
@@ -65,24 +67,53 @@ pub(super) fn pinned(kernel: &Kernel, batch: &DetectionBatch) -> Option<Arc<Fram
     exact.or_else(|| ring.nearest(batch.timestamp, period).cloned())
 }
 
-/// Makes files of pictures until the server stops.
+/// Makes files of pictures until the server stops; those first that the last process owes.
 pub(crate) async fn keep(kernel: Arc<Kernel>) {
     let mut inbox = kernel.zones.evidence.inbox.lock().await;
-    while let Some(wanted) = inbox.recv().await {
-        let (id, was_pinned) = (wanted.id, wanted.frame.is_some());
-        let kept = keep_one(&kernel, wanted).await;
-        if let Err(why) = &kept {
-            tracing::debug!(event = %id.public(), why, "a zone event has no picture");
-        }
-        // What the row says already needs no writing.
-        if kept.is_ok() == was_pinned {
-            continue;
-        }
-        let set = SetZoneEvidence { id, has_evidence: kept.is_ok() };
-        if let Err(error) = kernel.store.write(set).await {
-            tracing::debug!(event = %id.public(), %error, "whether there is a picture is not noted");
-        }
+    for owed in owed(&kernel).await {
+        settle(&kernel, owed, true).await;
     }
+    while let Some(wanted) = inbox.recv().await {
+        let is_told = wanted.frame.is_some();
+        settle(&kernel, wanted, is_told).await;
+    }
+}
+
+/// Makes a picture; `is_told`: the row says that there is one.
+async fn settle(kernel: &Kernel, wanted: Wanted, is_told: bool) {
+    let id = wanted.id;
+    let kept = keep_one(kernel, wanted).await;
+    if let Err(why) = &kept {
+        tracing::debug!(event = %id.public(), why, "a zone event has no picture");
+    }
+    if kept.is_ok() == is_told {
+        return;
+    }
+    let set = SetZoneEvidence { id, has_evidence: kept.is_ok() };
+    if let Err(error) = kernel.store.write(set).await {
+        tracing::debug!(event = %id.public(), %error, "whether there is a picture is not noted");
+    }
+}
+
+/// The newest zone events of which a picture was promised and there is no file: the last process ended in between.
+async fn owed(kernel: &Kernel) -> Vec<Wanted> {
+    let which = ZoneEventFilter::default();
+    let page = match kernel.store.zone_events(&Scope::All, &which, None, OWED).await {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::debug!(%error, "whether pictures of zone events are missing is not known");
+            return Vec::new();
+        }
+    };
+    let promised = page.rows.into_iter().map(|row| row.zone_event).filter(|event| event.has_evidence);
+    let wanted: Vec<Wanted> =
+        promised.map(|event| Wanted { id: event.id, camera: event.camera, frame: None }).collect();
+    let folder = kernel.snapshots.folder.clone();
+    let missing = tokio::task::spawn_blocking(move || {
+        let is_missing = |one: &Wanted| folder.open_evidence(&evidence_name(one.id)).is_err();
+        wanted.into_iter().filter(is_missing).collect()
+    });
+    missing.await.unwrap_or_default()
 }
 
 async fn keep_one(kernel: &Kernel, wanted: Wanted) -> Result<(), String> {

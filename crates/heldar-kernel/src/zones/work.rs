@@ -121,7 +121,10 @@ impl<'a> Work<'a> {
         let known: BTreeSet<CameraId> = work.cameras.keys().chain(zones.keys()).cloned().collect();
         for camera in known {
             let rows = zones.remove(&camera).unwrap_or_default();
-            work.set_zones(&camera, &rows, now, &mut Refusals::new()).await?;
+            // Time goes on where it stood: batches that were taken since the state was stored come again.
+            let stood = work.cameras.get(&camera).filter(|one| one.engine.zones().len() > 0);
+            let at = stood.map_or(now, |one| one.ticked_at);
+            work.set_zones(&camera, &rows, at, &mut Refusals::new()).await?;
         }
         for answer in answers {
             // Whoever asked may have gone.
@@ -191,7 +194,7 @@ impl<'a> Work<'a> {
             self.kernel.zones.meters.late.inc();
         }
         // The time of a batch is when it was committed, so that one that is taken again is taken alike.
-        camera.ticked_at = camera.ticked_at.max(batch.committed_at);
+        camera.ticked_at = batch.committed_at;
         let (engine, now) = (&mut camera.engine, camera.ticked_at);
         let output = tell::with_batch(self.kernel, &batch, |seen| engine.batch(seen, now));
         camera.seq = seq;
@@ -211,8 +214,8 @@ impl<'a> Work<'a> {
             if camera.engine.next_deadline().is_none_or(|due| due > now) {
                 continue;
             }
-            camera.ticked_at = camera.ticked_at.max(now);
-            let output = camera.engine.tick(camera.ticked_at);
+            camera.ticked_at = now;
+            let output = camera.engine.tick(now);
             camera.is_dirty = true;
             if !output.is_empty() {
                 found.push(Found { camera: id.clone(), output, batch: None, audit: None });
@@ -237,8 +240,8 @@ impl<'a> Work<'a> {
             Order::Reset { camera, zone, audit, done } => {
                 // A zone that was just deleted has nothing to be reset.
                 if let Some(one) = self.cameras.get_mut(&camera) {
-                    one.ticked_at = one.ticked_at.max(now);
-                    let output = one.engine.reset_counters(&zone.to_string(), one.ticked_at);
+                    one.ticked_at = now;
+                    let output = one.engine.reset_counters(&zone.to_string(), now);
                     let audit = Some(AppendAudit { entry: *audit });
                     self.commit(vec![Found { camera, output, batch: None, audit }], refusals).await?;
                 }
@@ -272,9 +275,9 @@ impl<'a> Work<'a> {
             // What was before its first zone is no matter of the engine.
             camera.seq = camera.seq.max(self.reader.seq());
         }
-        camera.ticked_at = camera.ticked_at.max(now);
+        camera.ticked_at = now;
         self.gone = camera.engine.zones().cloned().collect();
-        let output = camera.engine.set_zones(zones, camera.ticked_at);
+        let output = camera.engine.set_zones(zones, now);
         camera.is_dirty = true;
         self.commit(vec![Found { camera: id.clone(), output, batch: None, audit: None }], refusals).await?;
         self.gone.clear();

@@ -429,6 +429,9 @@ fn body(op: &Operation, camera: &str) -> Value {
         "/api/v1/cameras/{id}/zones" => {
             json!({ "name": "asked", "polygon": [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]] })
         }
+        "/api/v1/zones/replay" => {
+            json!({ "camera_id": camera, "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z" })
+        }
         "/api/v1/ai/leases" => json!({ "worker_id": "w" }),
         "/api/v1/ai/events" => json!({ "camera_id": camera, "task_type": "asked" }),
         "/api/v1/events" => json!({ "camera_id": camera, "event_type": "asked" }),

@@ -144,6 +144,28 @@ async fn a_visit_goes_on_over_a_restart_and_ends_once() {
     world.stop().await;
 }
 
+/// What was seen after the state was stored is taken again before time goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_loses_nothing_that_was_seen_meanwhile() {
+    let world = world(&[]).await;
+    zone(&world, "gate", json!({ "name": "left", "polygon": LEFT, "config": { "lost_seconds": 1 } })).await;
+    let start = world.kernel.clock.wall();
+    let mut last = 0;
+    for step in 0..9 {
+        last = step * 200;
+        seen(&world, "gate", start, last, "7", 0.3).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    happened(&world, "gate", 1).await;
+    let folder = world.stop().await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    let world = World::start_in(folder, &[("HELDAR_RECORDER_ENABLED", "false")]).await;
+    let events = happened(&world, "gate", 2).await;
+    assert_eq!(types(&events), ["enter", "exit"]);
+    assert_eq!(events[1]["timestamp"], json!((start + Micros::from_millis(last)).to_string()));
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_count_each_crossing_once_and_start_anew_when_asked() {
     let world = world(&[]).await;

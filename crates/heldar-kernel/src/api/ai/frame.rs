@@ -210,6 +210,6 @@ mod tests {
     #[test]
     fn capture_times_have_milliseconds_and_an_offset() {
         let at = heldar_base::WallTime::parse("2026-11-30T01:02:03.0049Z").unwrap();
-        assert_eq!(captured(at), "2026-11-30T01:02:03.004+00:00");
+        assert_eq!(captured(at), "2026-11-30T01:02:03.005+00:00");
     }
 }
