@@ -13,9 +13,9 @@ use crate::say;
 
 /// Binaries at a time. More would save little and make clocks of tests unreliable.
 const AT_ONCE: usize = 2;
-/// Those that judge a running system to the picture, or what it loses when it is killed and starved, run before the others,
-/// alone.
-const ALONE: &[&str] = &["faults", "continuity", "stills"];
+/// Those that judge a running system to the picture or the packet, or what it loses when it is killed and starved, run before
+/// the others, alone.
+const ALONE: &[&str] = &["faults", "continuity", "stills", "heldar_live"];
 /// Of the others those that take longest begin first.
 const LONGEST: &[&str] = &["access", "frames", "decoders", "conformance", "restream"];
 

@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn minted() -> String {
-        mint(&keys(), "key_1", &camera("gate"), TaskId::new(5), NOW + Micros(-1_234), NOW, 120).unwrap()
+        mint(&keys(), "key_1", &camera("gate"), TaskId::new(5), NOW + Micros(-2_734), NOW, 120).unwrap()
     }
 
     #[test]
@@ -247,6 +247,13 @@ mod tests {
         assert_eq!(ticket.verify(&keys(), "key_1", &camera("gate"), NOW), Ok(()));
         assert_eq!(ticket.frame_id(), format!("{}:1799999999998", TaskId::new(5)));
         assert_eq!(ticket.captured_at(), WallTime(1_799_999_999_998_000));
+    }
+
+    #[test]
+    fn times_are_rounded_up() {
+        let ms = |at: i64| captured_ms(WallTime(at));
+        assert_eq!([ms(0), ms(1), ms(999), ms(1000), ms(1001)], [0, 1, 1, 1, 2]);
+        assert_eq!([ms(-1), ms(-1000), ms(-1001)], [0, -1, -1]);
     }
 
     #[test]
@@ -336,7 +343,7 @@ mod tests {
         for id in ["", "a.b", "a\nb", "a\rb"] {
             assert_eq!(mint(&keys(), id, &camera("gate"), TaskId::new(5), NOW, NOW, 120), None);
         }
-        assert_eq!(mint(&keys(), "k", &camera("gate"), TaskId::new(5), WallTime(-1), NOW, 120), None);
+        assert_eq!(mint(&keys(), "k", &camera("gate"), TaskId::new(5), WallTime(-1_000), NOW, 120), None);
     }
 
     proptest! {
