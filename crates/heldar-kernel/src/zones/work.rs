@@ -44,7 +44,7 @@ pub(crate) async fn run(kernel: Arc<Kernel>) {
     let mut inbox = kernel.zones.inbox.lock().await;
     let mut refusals = Refusals::new();
     loop {
-        let ended = match Work::open(&kernel, &mut inbox).await {
+        let ended = match Work::open(&kernel, &mut inbox, &mut refusals).await {
             Ok(mut work) => work.run(&mut inbox, &mut refusals).await,
             Err(error) => Err(error),
         };
@@ -89,7 +89,11 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// Reads what is stored; waits for the first zone.
-    async fn open(kernel: &'a Arc<Kernel>, inbox: &mut mpsc::Receiver<Order>) -> Result<Self, StoreError> {
+    async fn open(
+        kernel: &'a Arc<Kernel>,
+        inbox: &mut mpsc::Receiver<Order>,
+        refusals: &mut Refusals,
+    ) -> Result<Self, StoreError> {
         let mut cameras = stored(kernel).await?;
         let mut answers = Vec::new();
         while !kernel.count_zones().await? && cameras.values().all(|one| one.engine.zones().len() == 0) {
@@ -124,7 +128,7 @@ impl<'a> Work<'a> {
             // Time goes on where it stood: batches that were taken since the state was stored come again.
             let stood = work.cameras.get(&camera).filter(|one| one.engine.zones().len() > 0);
             let at = stood.map_or(now, |one| one.ticked_at);
-            work.set_zones(&camera, &rows, at, &mut Refusals::new()).await?;
+            work.set_zones(&camera, &rows, at, refusals).await?;
         }
         for answer in answers {
             // Whoever asked may have gone.
