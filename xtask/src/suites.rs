@@ -15,9 +15,9 @@ use crate::say;
 const AT_ONCE: usize = 2;
 /// Those that judge a running system to the picture or the packet, or what it loses when it is killed and starved, run before
 /// the others, alone.
-const ALONE: &[&str] = &["faults", "continuity", "stills", "heldar_live"];
+const ALONE: &[&str] = &["faults", "continuity", "stills", "heldar_live", "decoders"];
 /// Of the others those that take longest begin first.
-const LONGEST: &[&str] = &["access", "frames", "decoders", "conformance", "restream"];
+const LONGEST: &[&str] = &["access", "frames", "conformance", "restream"];
 
 /// A binary with tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
