@@ -320,6 +320,7 @@ impl Kernel {
             tasks: std::sync::Mutex::default(),
         });
         kernel.clips.sweep(&kernel.store).await?;
+        kernel.read_masks().await?;
         kernel.start_cameras().await?;
         kernel.start_tasks(inbox);
         kernel.apps.spawn_loops(&AppContext::new(kernel.clone()));

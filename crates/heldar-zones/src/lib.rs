@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `zone`, `config`, `schedule` | what a person may say of a zone, checked once |
 //! | `geometry`, `shape`, `grid` | what lies inside of what, and which zones can be concerned |
+//! | `mask` | zones asked without an engine: areas, and masks whose detections must not be stored |
 //! | `engine` | the state and what moves it: observations, deadlines, other zones |
 //! | `fact` | what comes out |
 //! | `replay` | stored batches, and how its facts differ from those that were raised |
@@ -28,6 +29,7 @@ mod engine;
 mod fact;
 mod geometry;
 mod grid;
+mod mask;
 mod replay;
 mod schedule;
 mod shape;
@@ -36,5 +38,6 @@ mod zone;
 pub use config::{Direction, Evidence, Limits, Loiter, Settings};
 pub use engine::{Batch, Detection, Engine, MAX_TRACKS, Quantities, SETTLE, StateError};
 pub use fact::{AlarmState, Counters, Fact, FactKind, LabelCount, Occupancy, Output, Reason};
+pub use mask::{Area, Masks};
 pub use replay::{Diff, Replay, Replayed, Told, diff};
 pub use zone::{Kind, Severity, Zone, ZoneError, ZoneFields};

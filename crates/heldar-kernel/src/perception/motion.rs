@@ -17,11 +17,13 @@ use heldar_store::{
     AiTask, AiTaskFields, BatchStored, DetectionBox, ErrorKind, NewBatch, NewDetection, NewEvent, Producer,
     Severity,
 };
+use heldar_zones::Detection;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::engine::journal::{random_bits, uuid};
 use crate::kernel::Kernel;
+use crate::zones::masks;
 
 /// The type of task, the label and the type of event.
 pub(crate) const MOTION: &str = "motion";
@@ -298,7 +300,20 @@ fn bounds(area: Area) -> Option<DetectionBox> {
 
 impl Kernel {
     async fn store_motion(&self, news: News) {
-        let batch = batch(&news, self.clock.wall());
+        let now = self.clock.wall();
+        let mut batch = batch(&news, now);
+        let NewBatch { camera, task_type, captured_at, detections, .. } = &mut batch;
+        let seen = masks::Seen { camera, task_type, captured_at: *captured_at, now };
+        self.zones.masks.apply(&seen, detections, |one| Detection {
+            track: one.track_id.as_deref(),
+            label: one.label.as_deref(),
+            confidence: None,
+            bbox: one.bbox.map(DetectionBox::values),
+            at: None,
+        });
+        if batch.detections.is_empty() && !news.update.boxes.is_empty() {
+            return;
+        }
         match self.store.write(StoreBatch { batch }).await {
             Ok(BatchStored::Stored { .. }) => self.perception.fanout.committed(),
             Ok(BatchStored::Duplicate { .. }) => {}

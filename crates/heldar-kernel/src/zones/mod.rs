@@ -7,15 +7,16 @@
 //! goes on with the batches after that one. The cursor `zones` passes a batch only when the state of its camera is stored.
 
 mod evidence;
+pub(crate) mod masks;
 mod tell;
 mod work;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use heldar_base::{CameraId, PublicId};
+use heldar_base::{CameraId, PublicId, Scope};
 use heldar_http::metrics::{Counter, Family, Gauge, Registry};
 use heldar_store::{AuditEntry, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -27,11 +28,14 @@ pub(crate) use tell::{evidence_name, links, of_row, with_batch};
 pub(crate) use work::run;
 
 use evidence::Evidence;
+use masks::AllMasks;
 
 /// Name of its cursor over batches.
 pub(crate) const CONSUMER: &str = "zones";
 /// How long who changes a zone waits for the engine to know.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Zones that are read at once.
+const PAGE: u32 = 500;
 /// Changes that may wait.
 const WAITING: usize = 256;
 
@@ -46,6 +50,7 @@ pub(crate) struct Zones {
     /// There is a first zone.
     pub(crate) begun: Notify,
     evidence: Evidence,
+    pub(crate) masks: AllMasks,
     /// Who replays.
     pub(crate) replaying: Turns,
     meters: Meters,
@@ -100,6 +105,7 @@ impl Zones {
             count: AtomicUsize::new(0),
             begun: Notify::new(),
             evidence: Evidence::default(),
+            masks: AllMasks::new(registry),
             replaying: Turns::default(),
             meters: Meters {
                 events: registry.counters(
@@ -125,8 +131,36 @@ impl Zones {
 }
 
 impl Kernel {
-    /// The zones of a camera were changed: returns once the engine has them, or after a while.
+    /// Reads the masks that are in use, before the first batch is taken.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn read_masks(&self) -> Result<(), StoreError> {
+        let zones = self.zones_by_camera().await?;
+        zones.iter().for_each(|(camera, rows)| self.zones.masks.set(camera, rows));
+        Ok(())
+    }
+
+    /// All zones that are stored.
+    async fn zones_by_camera(&self) -> Result<BTreeMap<CameraId, Vec<heldar_store::Zone>>, StoreError> {
+        let mut zones: BTreeMap<CameraId, Vec<heldar_store::Zone>> = BTreeMap::new();
+        let mut page = self.store.zones(&Scope::All, None, PAGE).await?;
+        loop {
+            for zone in page.rows {
+                zones.entry(zone.camera.clone()).or_default().push(zone);
+            }
+            match page.next {
+                Some(next) => page = self.store.zones(&Scope::All, Some(next), PAGE).await?,
+                None => return Ok(zones),
+            }
+        }
+    }
+
+    /// The zones of a camera were changed: returns once masks and engine have them, or after a while.
     pub(crate) async fn zones_changed(&self, camera: CameraId) {
+        if let Err(error) = self.zones.masks.read(&self.store, &camera).await {
+            tracing::warn!(%camera, %error, "masks take effect once the zone engine has read them");
+        }
         let (done, heard) = oneshot::channel();
         self.tell_zones(Order::Changed { camera, done }, heard).await;
     }
@@ -154,7 +188,7 @@ impl Kernel {
     /// # Errors
     /// The store cannot be read.
     async fn count_zones(&self) -> Result<bool, StoreError> {
-        let any = self.store.zones(&heldar_base::Scope::All, None, 1).await?;
+        let any = self.store.zones(&Scope::All, None, 1).await?;
         let count = any.rows.len();
         self.zones.count.store(count, Ordering::Relaxed);
         if count > 0 {

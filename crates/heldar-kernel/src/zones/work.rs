@@ -111,17 +111,7 @@ impl<'a> Work<'a> {
         let reader = kernel.perception.fanout.reader(low);
         kernel.zones.position.store(low, Ordering::Relaxed);
         let mut work = Work { kernel, reader, cameras, gone: Vec::new() };
-        let mut page = kernel.store.zones(&Scope::All, None, 500).await?;
-        let mut zones: BTreeMap<CameraId, Vec<heldar_store::Zone>> = BTreeMap::new();
-        loop {
-            for zone in page.rows {
-                zones.entry(zone.camera.clone()).or_default().push(zone);
-            }
-            match page.next {
-                Some(next) => page = kernel.store.zones(&Scope::All, Some(next), 500).await?,
-                None => break,
-            }
-        }
+        let mut zones = kernel.zones_by_camera().await?;
         let known: BTreeSet<CameraId> = work.cameras.keys().chain(zones.keys()).cloned().collect();
         for camera in known {
             let rows = zones.remove(&camera).unwrap_or_default();
@@ -242,12 +232,16 @@ impl<'a> Work<'a> {
                 Ok(is_any)
             }
             Order::Reset { camera, zone, audit, done } => {
-                // A zone that was just deleted has nothing to be reset.
-                if let Some(one) = self.cameras.get_mut(&camera) {
-                    one.ticked_at = now;
-                    let output = one.engine.reset_counters(&zone.to_string(), now);
-                    let audit = Some(AppendAudit { entry: *audit });
-                    self.commit(vec![Found { camera, output, batch: None, audit }], refusals).await?;
+                let audit = AppendAudit { entry: *audit };
+                match self.cameras.get_mut(&camera) {
+                    Some(one) => {
+                        one.ticked_at = now;
+                        let output = one.engine.reset_counters(&zone.to_string(), now);
+                        let found = Found { camera, output, batch: None, audit: Some(audit) };
+                        self.commit(vec![found], refusals).await?;
+                    }
+                    // The zone was deleted in the same moment; that somebody reset it is still told.
+                    None => self.kernel.audit(audit.entry),
                 }
                 let _gone = done.send(());
                 Ok(true)
@@ -263,6 +257,7 @@ impl<'a> Work<'a> {
         now: WallTime,
         refusals: &mut Refusals,
     ) -> Result<(), StoreError> {
+        self.kernel.zones.masks.set(id, rows);
         let mut zones = Vec::new();
         for row in rows {
             match tell::of_row(row) {

@@ -1,6 +1,7 @@
 //! Tasks, their leases, results and detections over HTTP.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+mod areas;
 mod fanout;
 mod groups;
 #[allow(dead_code, reason = "the tests of access use all of it")]

@@ -82,7 +82,7 @@ async fn lists_of_detections() {
         (gate, "/api/v1/detections?cameras=gate,yard", 403),
         (As::System, "/api/v1/cameras/nothing/detections", 404),
         (As::System, "/api/v1/detections?cameras=nothing", 404),
-        (As::System, "/api/v1/detections?zone_id=zone_1", 400),
+        (As::System, "/api/v1/detections?zone_id=zone_1", 404),
         (As::System, "/api/v1/detections?min_confidence=2", 400),
         (As::System, "/api/v1/detections?from=yesterday", 400),
         (As::System, "/api/v1/detections?limit=abc", 400),

@@ -246,7 +246,7 @@ impl DetectionId {
     }
 
     /// Its key in the store.
-    pub(crate) fn number(self) -> i64 {
+    pub fn number(self) -> i64 {
         self.seq.saturating_mul(Self::STEP).saturating_add(i64::from(self.position))
     }
 

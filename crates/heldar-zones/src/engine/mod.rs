@@ -29,9 +29,11 @@ use heldar_base::{Micros, WallTime};
 
 use crate::fact::{Counters, Occupancy, Output, Reason};
 use crate::shape::Bbox;
-use crate::zone::{Kind, Zone};
+use crate::zone::Zone;
 
 pub use state::StateError;
+
+pub(crate) use slot::masks;
 
 use slot::Zones;
 use track::{Motion, Stream, TrackKey, Tracks};
@@ -195,25 +197,6 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<WallTime> {
         let due = self.zones.due().into_iter().chain(self.tracks.due()).min()?;
         Some(due + SETTLE)
-    }
-
-    /// Which detections of a batch must not even be stored: those inside of an `exclude` zone with `drop`.
-    pub fn dropped(&self, batch: &Batch<'_>, now: WallTime) -> Vec<bool> {
-        let drops = |slot: &&slot::Slot| {
-            slot.zone.enabled() && slot.zone.kind() == Kind::Exclude && slot.settings().drop
-        };
-        let masks: Vec<_> = self.zones.slots.iter().filter(drops).collect();
-        let dropped = |detection: &Detection<'_>| {
-            let Some(bbox) = detection.bbox.and_then(Bbox::new) else { return false };
-            let at = detection.at.unwrap_or(batch.captured_at).min(now);
-            let label = detection.label.unwrap_or_default();
-            masks.iter().any(|slot| {
-                slot::masks(&slot.zone, label, batch.task_type)
-                    && slot.shape.holds(&bbox)
-                    && slot.settings().schedule.as_ref().is_none_or(|schedule| schedule.at(at).open)
-            })
-        };
-        batch.detections.iter().map(dropped).collect()
     }
 
     /// The zones, in the order in which they were set.

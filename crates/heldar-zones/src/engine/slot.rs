@@ -629,6 +629,6 @@ pub(super) enum Change {
 }
 
 /// Whether a mask concerns what has this label and comes from such a task.
-pub(super) fn masks(zone: &Zone, label: &str, task_type: &str) -> bool {
+pub(crate) fn masks(zone: &Zone, label: &str, task_type: &str) -> bool {
     listed(zone.labels(), label) && listed(&zone.settings().task_types, task_type)
 }

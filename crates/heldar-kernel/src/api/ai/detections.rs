@@ -12,15 +12,22 @@ use heldar_store::op::AppendEvents;
 use heldar_store::{
     AiTask, DetectionCursor, DetectionFilter, DetectionOrder, NewEvent, Severity, Share, TimeRange,
 };
+use heldar_zones::Area;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::TAG;
 use crate::api::events::{Event, Order};
-use crate::api::{Api, errors, words};
+use crate::api::{Api, errors, words, zones};
 use crate::apps::attributes;
 use crate::engine::journal::uuid;
+use crate::zones::of_row;
+
+/// Detections that are read at once where each is looked at.
+const LOOK: u32 = 1000;
+/// Detections that are looked at for one page.
+const LOOKED_AT: usize = 20_000;
 
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table.add(
@@ -41,7 +48,7 @@ pub(super) fn routes(table: &mut RouteTable<Api>) {
         Doc::new("listDetections", TAG, "Detections of several cameras")
             .query::<Across>()
             .page::<Detection>("By time, the newest first.")
-            .fails(&[Code::NotFound, Code::Validation, Code::NotSupported, Code::BadCursor]),
+            .fails(&[Code::NotFound, Code::Validation, Code::BadCursor]),
     );
     table.add(
         Method::POST,
@@ -174,7 +181,7 @@ struct Across {
     track_id: Option<String>,
     /// Of exactly this type of task.
     task_type: Option<String>,
-    /// Inside this zone; not offered yet.
+    /// Inside this zone as it is now, by its anchor. A line encloses nothing.
     zone_id: Option<String>,
     /// At least so sure, 0 to 1.
     min_confidence: Option<f64>,
@@ -254,9 +261,10 @@ async fn across(
     Query(query): Query<Across>,
     list: List,
 ) -> Result<Page<Detection>, ApiError> {
-    if query.zone_id.is_some() {
-        return Err(ApiError::new(Code::NotSupported, "there are no zones").with_field("zone_id"));
-    }
+    let within = match &query.zone_id {
+        Some(id) => Some(enclosed(&kernel, &caller, id).await?),
+        None => None,
+    };
     let min_confidence = least(query.min_confidence)?;
     let cameras = match query.cameras.filter(|named| !named.is_empty()) {
         None => None,
@@ -265,7 +273,7 @@ async fn across(
             Some(cameras.into_iter().map(|camera| camera.id).collect())
         }
     };
-    let which = DetectionFilter {
+    let mut which = DetectionFilter {
         cameras,
         range: bounds(query.from, query.to),
         label: query.label,
@@ -274,7 +282,62 @@ async fn across(
         min_confidence,
         ..DetectionFilter::default()
     };
-    page(&kernel, &caller, &list, which, query.limit.get()).await
+    let limit = query.limit.get();
+    let Some((camera, area)) = within else { return page(&kernel, &caller, &list, which, limit).await };
+    if which.cameras.is_some_and(|asked| !asked.contains(&camera)) {
+        return Ok(list.page(Vec::new(), None::<DetectionCursor>));
+    }
+    which.cameras = Some(BTreeSet::from([camera]));
+    inside(&kernel, &caller, &list, which, &area, limit).await
+}
+
+/// The camera of a zone, and what it encloses.
+async fn enclosed(kernel: &Api, caller: &Caller, id: &str) -> Result<(CameraId, Area), ApiError> {
+    let row = zones::of_path(kernel, caller, id).await?;
+    let zone = of_row(&row).map_err(ApiError::internal)?;
+    let area = Area::of(&zone).ok_or_else(|| {
+        ApiError::validation("zone_id", "`zone_id` is a line, which nothing lies inside of")
+    })?;
+    Ok((row.camera, area))
+}
+
+/// A page of what lies inside of an area. It ends early when much was looked at for little.
+async fn inside(
+    kernel: &Api,
+    caller: &Caller,
+    list: &List,
+    which: DetectionFilter,
+    area: &Area,
+    limit: u32,
+) -> Result<Page<Detection>, ApiError> {
+    let mut after: Option<DetectionCursor> = list.position()?;
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let page =
+            kernel.store.detections(caller.scope(), &which, after, LOOK).await.map_err(errors::store)?;
+        looked_at += page.rows.len();
+        for row in page.rows {
+            if !row.detection.bbox.is_some_and(|bbox| area.holds(bbox.values())) {
+                continue;
+            }
+            let number = row.id.number();
+            let cursor = DetectionCursor { timestamp_us: row.detection.timestamp.0, number };
+            found.push((cursor, row));
+        }
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let is_full = found.len() > most || (found.len() == most && page.next.is_some());
+        let next = if is_full {
+            found.truncate(most);
+            found.last().map(|(cursor, _)| *cursor)
+        } else {
+            page.next
+        };
+        if is_full || next.is_none() || looked_at >= LOOKED_AT {
+            let rows = found.into_iter().map(|(_, row)| Detection::from(row)).collect();
+            return Ok(list.page(rows, next));
+        }
+        after = next;
+    }
 }
 
 /// An event of an app.

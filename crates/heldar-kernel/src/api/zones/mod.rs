@@ -24,7 +24,7 @@ pub fn routes(table: &mut RouteTable<Api>) {
 }
 
 /// The zone of a path, within the caller's scope. What is foreign and what is missing are one to callers that are limited.
-async fn of_path(kernel: &Api, caller: &Caller, id: &str) -> Result<heldar_store::Zone, ApiError> {
+pub(super) async fn of_path(kernel: &Api, caller: &Caller, id: &str) -> Result<heldar_store::Zone, ApiError> {
     let missing = || caller.missing("zone");
     let id = PublicId::parse(heldar_store::Zone::PREFIX, id).map_err(|_| missing())?;
     let zone = kernel.store.zone(caller.scope(), id).await.map_err(errors::store)?;

@@ -26,6 +26,7 @@ use heldar_store::{
     AiTask, Batch, BatchStored, DetectionBox, ErrorKind, NewBatch, NewDetection, NewEvent, Producer,
     Severity, Share, Store, StoreError,
 };
+use heldar_zones::Detection;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -35,6 +36,7 @@ use super::leases::PATIENCE;
 use crate::apps::DetectionBatch;
 use crate::engine::journal::{random_bits, uuid};
 use crate::kernel::Kernel;
+use crate::zones::masks::Seen;
 use accept::Accepted;
 use activity::{Activity, Notices};
 
@@ -249,8 +251,9 @@ impl Kernel {
         let deadline = Instant::now() + PATIENCE;
         let now = self.clock.wall();
         let accepted = timeout_at(deadline, self.accept(caller, body, now)).await;
-        let accepted = accepted.map_err(|_elapsed| IngestError::Slow)??;
+        let mut accepted = accepted.map_err(|_elapsed| IngestError::Slow)??;
         self.tell(&accepted);
+        self.mask(&mut accepted, now);
         let (ticketed, intake) = (accepted.ticketed, &self.perception.intake);
         let (camera, task) = (&accepted.camera, &accepted.task);
         let late = lock(&intake.lateness).observe(camera, task, accepted.batch.captured_at, now);
@@ -313,6 +316,20 @@ impl Kernel {
         }
         intake.note(&accepted, now, self.clock.mono());
         Ok(outcome)
+    }
+
+    /// Takes out of a batch what masks keep from being stored.
+    fn mask(&self, accepted: &mut Accepted, now: WallTime) {
+        let Accepted { camera, batch, .. } = accepted;
+        let (task_type, captured_at) = (&batch.task_type, batch.captured_at);
+        let seen = Seen { camera, task_type, captured_at, now };
+        self.zones.masks.apply(&seen, &mut batch.detections, |one| Detection {
+            track: one.track_id.as_deref(),
+            label: one.label.as_deref(),
+            confidence: one.confidence,
+            bbox: one.bbox,
+            at: one.at,
+        });
     }
 
     /// Tells what is worth it of who sent a batch, once an hour.
