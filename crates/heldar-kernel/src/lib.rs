@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod live;
 pub mod offline;
 pub mod perception;
+mod pixels;
 pub mod playback;
 pub mod reads;
 pub mod registry;

@@ -252,6 +252,28 @@ async fn boxes_belong_to_their_pictures() {
     scene.world.kernel.stop().await;
 }
 
+/// A JPEG's pixels.
+struct Rgb {
+    width: usize,
+    height: usize,
+    bytes: Vec<u8>,
+}
+
+impl Rgb {
+    fn at(&self, x: f64, y: f64) -> [u8; 3] {
+        let (x, y) = ((x * self.width as f64) as usize, (y * self.height as f64) as usize);
+        let start = (y * self.width + x) * 3;
+        [self.bytes[start], self.bytes[start + 1], self.bytes[start + 2]]
+    }
+}
+
+fn rgb(jpeg: &[u8]) -> Rgb {
+    let mut decoder = zune_jpeg::JpegDecoder::new(std::io::Cursor::new(jpeg));
+    let bytes = decoder.decode().unwrap();
+    let (width, height) = decoder.dimensions().unwrap();
+    Rgb { width, height, bytes }
+}
+
 /// The picture of a zone event is the frame that was analysed, or the one of its instant in the recording.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zone_events_show_the_frame_that_was_analysed() {
@@ -309,6 +331,24 @@ async fn zone_events_show_the_frame_that_was_analysed() {
         let same =
             scene.get(&format!("/api/v1/zone-events/{}/evidence", event["id"].as_str().unwrap())).await;
         assert!(same.status == 200 && same.bytes == file.bytes);
+        // Drawn over on request: its box in its colour, the picture around it as it was.
+        let clean = rgb(&file.bytes);
+        let drawn = async |more: &str| {
+            let path = format!("/api/v1/zone-events/{}/evidence?{more}", event["id"].as_str().unwrap());
+            let shown = scene.get(&path).await;
+            assert_eq!((shown.status, shown.header("content-type")), (200, Some("image/jpeg")), "{path}");
+            rgb(&shown.bytes)
+        };
+        let (boxed, narrow) = (drawn("box=1").await, drawn("box=1&width=240").await);
+        for picture in [&boxed, &narrow] {
+            let [red, green, blue] = picture.at(0.4, 0.5);
+            assert!(red > 180 && green < 150 && blue < 130, "{red} {green} {blue}");
+        }
+        assert_eq!((boxed.width, narrow.width), (clean.width, 240));
+        let off = |a: [u8; 3], b: [u8; 3]| a.iter().zip(b).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+        assert!(off(clean.at(0.4, 0.5), boxed.at(0.4, 0.5)) > 40);
+        assert!(off(clean.at(0.45, 0.45), boxed.at(0.45, 0.45)) < 40);
+        assert_eq!(drawn("width=90000&box=0").await.width, clean.width);
         // What the feed was told at once is true, and stays so.
         let fed = scene.get("/api/v1/events?event_type=zone_enter").await.ok();
         let told = fed.as_array().unwrap().iter().find(|fed| fed["id"] == event["event_id"]).unwrap();

@@ -8,6 +8,7 @@
 
 mod evidence;
 pub(crate) mod masks;
+pub(crate) mod overlay;
 mod tell;
 mod work;
 
