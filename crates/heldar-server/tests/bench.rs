@@ -173,6 +173,18 @@ fn ingest_of_both_kinds_of_batch() {
 }
 
 #[test]
+fn feed_to_several_listeners() {
+    let counts = ["--listeners", "20", "--batches", "50", "--one-in", "5", "--seconds", "2"];
+    let report = report(&[&["feed"][..], &counts[..]].concat());
+    assert_eq!((&report["events"], &report["messages"]), (&20.into(), &400.into()), "{report:#}");
+    assert_eq!(report["missing"], 0);
+    positive(
+        &report,
+        &["/p50_ms", "/p95_ms", "/answer_p50_ms", "/server_cores", "/rss_mib", "/batches_per_s"],
+    );
+}
+
+#[test]
 fn ingest_into_postgresql_that_is_empty() {
     let cluster = heldar_testkit::PostgresCluster::start().unwrap();
     let database = cluster.create_database().unwrap();

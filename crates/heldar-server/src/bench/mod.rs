@@ -9,6 +9,7 @@ mod clips;
 mod detections;
 mod endure;
 mod export;
+mod feed;
 mod folder;
 mod footage;
 mod frames;
@@ -64,6 +65,8 @@ enum What {
     Index(index::Options),
     /// Detections posted as fast as they are taken: rate, latency, memory, bytes of database
     Ingest(ingest::Options),
+    /// From the post of an event to each of many listeners
+    Feed(feed::Options),
     /// Answers about the newest detections over a large store
     Detections(detections::Options),
     /// CPU and memory of sampling frames and their age at the worker, against one ffmpeg per camera
@@ -138,6 +141,7 @@ async fn measure(what: What) -> Result<Verdict, String> {
         What::Export(options) => Box::pin(export::run(options)).await,
         What::Index(options) => Box::pin(index::run(options)).await,
         What::Ingest(options) => Box::pin(ingest::run(options)).await,
+        What::Feed(options) => Box::pin(feed::run(options)).await,
         What::Detections(options) => Box::pin(detections::run(options)).await,
         What::Frames(options) => Box::pin(frames::run(options)).await,
         What::Scrub(options) => Box::pin(scrub::run(options)).await,
