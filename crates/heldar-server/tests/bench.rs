@@ -173,6 +173,15 @@ fn ingest_of_both_kinds_of_batch() {
 }
 
 #[test]
+fn replay_of_a_short_day() {
+    let counts = ["--detections", "3000", "--cameras", "2", "--zones", "3", "--runs", "1"];
+    let report = report(&[&["replay"][..], &counts[..]].concat());
+    assert_eq!(report["detections"], 3000, "{report:#}");
+    assert_eq!(report["seconds"].as_array().unwrap().len(), 1);
+    positive(&report, &["/events", "/seconds/0", "/server_peak_mib"]);
+}
+
+#[test]
 fn feed_to_several_listeners() {
     let counts = ["--listeners", "20", "--batches", "50", "--one-in", "5", "--seconds", "2"];
     let report = report(&[&["feed"][..], &counts[..]].concat());

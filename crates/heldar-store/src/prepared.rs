@@ -241,6 +241,7 @@ fn perception_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
         read::ai_task::of_camera_query(&camera),
         read::ai_task::workers_query(),
         read::batch::detections_query(1, 2),
+        read::batch::detections_of_lines_query(&[1, 2], 1, 2),
         read::consumer::list_query(None),
         read::consumer::list_query(Some("zones")),
         read::consumer::finished_query("zones", 0, 10),
@@ -257,7 +258,9 @@ fn perception_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
         for text in maybe("x".to_owned()) {
             let task = text.as_ref().map(|_| task);
             queries.push(read::ai_task::list_query(filter, task, 10));
-            queries.push(read::batch::list_query(filter, 7, text.as_ref().map(|_| 9), 10));
+            for lines in [None, Some(&[1, 2][..])] {
+                queries.push(read::batch::list_query(filter, lines, 7, text.as_ref().map(|_| 9), 10));
+            }
             let which = DetectionFilter { task_type: text, task, ..DetectionFilter::default() };
             queries.push(read::detection::lines_query(filter, &which));
         }

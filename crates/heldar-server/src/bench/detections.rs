@@ -159,7 +159,6 @@ async fn fill(store: &Store, cameras: &[CameraId], detections: i64) -> Result<i6
 /// Cameras take turns; tracks last some pictures.
 fn batch(number: i64, at: WallTime, cameras: &[CameraId], spread: &mut Spread) -> NewBatch {
     let (turn, camera) = (number / cameras.len() as i64, number.unsigned_abs() as usize % cameras.len());
-    let task = PublicId::new(AiTask::PREFIX, camera as u128 + 1);
     let seen = (0..IN_A_BATCH).map(|place| {
         let chance = spread.below(100);
         let label = LABELS.iter().find(|(_, below)| chance < *below).map(|(label, _)| (*label).to_owned());
@@ -174,9 +173,20 @@ fn batch(number: i64, at: WallTime, cameras: &[CameraId], spread: &mut Spread) -
             attributes: None,
         }
     });
+    stored(&cameras[camera], camera, at, seen.collect())
+}
+
+/// A batch as a worker leaves it; each camera has a task of its own.
+pub(super) fn stored(
+    camera: &CameraId,
+    number: usize,
+    at: WallTime,
+    detections: Vec<NewDetection>,
+) -> NewBatch {
+    let task = PublicId::new(AiTask::PREFIX, number as u128 + 1);
     NewBatch {
-        detections: seen.collect(),
-        camera: cameras[camera].clone(),
+        detections,
+        camera: camera.clone(),
         task_type: "detection".to_owned(),
         task: Some(task),
         frame_id: Some(format!("w:{task}:{}", at.0.div_euclid(1000))),

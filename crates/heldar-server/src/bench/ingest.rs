@@ -199,7 +199,7 @@ async fn one(options: &Options, detections: u32, first: bool) -> Result<(String,
 
 /// A zone somewhere in the picture. Boxes of the load jump, so that a track seldom stays inside for ten pictures: every batch
 /// is looked at, and few lead to an event.
-fn zone(number: u32) -> serde_json::Value {
+pub(super) fn zone(number: u32) -> serde_json::Value {
     let (x, y) = (0.2 + 0.06 * f64::from(number % 11), 0.3 + 0.05 * f64::from(number % 9));
     let corner = |at: u32| {
         let turn = f64::from(at) * std::f64::consts::TAU / 12.0;

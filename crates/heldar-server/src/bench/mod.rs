@@ -21,6 +21,7 @@ mod live;
 mod loss;
 mod process;
 mod record;
+mod replay;
 mod restart;
 mod scrub;
 mod server;
@@ -65,6 +66,8 @@ enum What {
     Index(index::Options),
     /// Detections posted as fast as they are taken: rate, latency, memory, bytes of database
     Ingest(ingest::Options),
+    /// Zones over a stored day of a camera
+    Replay(replay::Options),
     /// From the post of an event to each of many listeners
     Feed(feed::Options),
     /// Answers about the newest detections over a large store
@@ -141,6 +144,7 @@ async fn measure(what: What) -> Result<Verdict, String> {
         What::Export(options) => Box::pin(export::run(options)).await,
         What::Index(options) => Box::pin(index::run(options)).await,
         What::Ingest(options) => Box::pin(ingest::run(options)).await,
+        What::Replay(options) => Box::pin(replay::run(options)).await,
         What::Feed(options) => Box::pin(feed::run(options)).await,
         What::Detections(options) => Box::pin(detections::run(options)).await,
         What::Frames(options) => Box::pin(frames::run(options)).await,

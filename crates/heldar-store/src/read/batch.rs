@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use heldar_base::{CameraId, Scope, WallTime};
 
+use super::detection::lines_query;
 use super::{all, fetch_limit, page_limit};
 use crate::error::StoreError;
 use crate::model::{
-    AiTask, Batch, Consumer, DetectionBox, DetectionId, FullBatch, NewDetection, NewestFrame, Page,
-    PerceptionTotals, Producer, Share, frame_key,
+    AiTask, Batch, Consumer, DetectionBox, DetectionFilter, DetectionId, FullBatch, NewDetection,
+    NewestFrame, Page, PerceptionTotals, Producer, Share, frame_key,
 };
 use crate::sql::{CameraFilter, Columns, Query, Row, args};
 
@@ -42,6 +43,12 @@ const BATCHES: &str = concat!("SELECT ", batch_columns!(), " FROM outbox o ", ba
 const REACH: &str = "SELECT coalesce(MAX(s.seq), 0), COUNT(*) FROM
     (SELECT seq FROM outbox WHERE seq > $ ORDER BY seq LIMIT $) s";
 const DETECTIONS: &str = concat!("SELECT ", detection_columns!(), " FROM detection d WHERE TRUE");
+const DETECTIONS_OF_LINES: &str = concat!(
+    "SELECT ",
+    detection_columns!(),
+    " FROM outbox o CROSS JOIN detection d WHERE o.seq >= $ AND o.seq <= $
+    AND d.detection_no >= o.seq * 1024 AND d.detection_no < o.seq * 1024 + 1024"
+);
 const NEWEST_FRAMES: &str = "SELECT w.camera_id, l.task_type, l.task_id, MAX(o.captured_us)
     FROM (SELECT line_no, captured_us FROM outbox ORDER BY seq DESC LIMIT $) o
     JOIN task_line l ON l.line_no = o.line_no JOIN watched_camera w ON w.camera_no = l.camera_no
@@ -53,6 +60,8 @@ const TOTALS: &str = "SELECT batches, detections FROM perception_total WHERE id 
 
 /// Batches that a page goes through at most to find those that are asked for.
 const SCANNED: u32 = 20_000;
+/// Lines that are named in a query; of more it goes through the batches of all.
+const LINES: usize = 4096;
 
 pub(super) fn batch_from(c: &mut Columns<'_>) -> Result<Batch, StoreError> {
     let (seq, camera, site) = (c.int()?, c.word()?, c.opt_word()?);
@@ -99,9 +108,20 @@ pub(super) fn detection_from(c: &mut Columns<'_>) -> Result<(DetectionId, NewDet
     Ok((id, NewDetection { timestamp, label, confidence, bbox, track_id, attributes }))
 }
 
-pub(crate) fn list_query(filter: &CameraFilter<'_>, after: i64, up_to: Option<i64>, limit: u32) -> Query {
+/// `lines`: those of the cameras, at least one, so that rows of others are passed over before anything is joined; `None`: of
+/// all.
+pub(crate) fn list_query(
+    filter: &CameraFilter<'_>,
+    lines: Option<&[i64]>,
+    after: i64,
+    up_to: Option<i64>,
+    limit: u32,
+) -> Query {
     let mut query = Query::new(BATCHES, Vec::new());
     query.cameras("w.camera_id", filter);
+    if let Some(lines) = lines {
+        query.numbers("o.line_no", lines);
+    }
     query.push("AND o.seq > $", args![after]);
     query.push_if("AND o.seq <= $", up_to);
     query.push("ORDER BY o.seq LIMIT $", args![fetch_limit(limit)]);
@@ -126,6 +146,13 @@ pub(crate) fn detections_query(first: i64, last: i64) -> Query {
         "AND d.detection_no >= $ AND d.detection_no < $ ORDER BY d.detection_no",
         args![key(first), key(last.saturating_add(1))],
     );
+    query
+}
+
+/// Detections of the batches of some lines, at least one, from one number to another, in no order.
+pub(crate) fn detections_of_lines_query(lines: &[i64], first: i64, last: i64) -> Query {
+    let mut query = Query::new(DETECTIONS_OF_LINES, args![first, last]);
+    query.numbers("o.line_no", lines);
     query
 }
 
@@ -175,6 +202,15 @@ pub(super) fn cut_to_detections(batches: &mut Vec<Batch>, detections: usize) -> 
     batches.last().map(|batch| batch.seq)
 }
 
+/// Batches with what was found of them.
+fn joined(batches: Vec<Batch>, mut found: HashMap<i64, Vec<NewDetection>>) -> Vec<FullBatch> {
+    let full = batches.into_iter().map(|batch| {
+        let detections = found.remove(&batch.seq).unwrap_or_default();
+        FullBatch { batch, detections }
+    });
+    full.collect()
+}
+
 impl crate::Store {
     /// Batches after a number, in commit order, of a camera or of all. The cursor is the number to go on after. When few
     /// of the batches are asked for a page may be short, even empty, while there is a next one.
@@ -192,8 +228,7 @@ impl crate::Store {
             _ => self.reach(after).await?,
         };
         let up_to = reach.map(|(seq, _)| seq);
-        let rows = self.query(list_query(&filter, after, up_to, limit)).await?;
-        let batches = all(&rows, |row| batch_from(&mut row.columns()))?;
+        let batches = self.listed(&filter, after, up_to, limit).await?;
         let mut page = Page::cut(batches, page_limit(limit), |batch| batch.seq);
         if page.next.is_none()
             && let Some((seq, true)) = reach
@@ -201,6 +236,36 @@ impl crate::Store {
             page.next = Some(seq);
         }
         Ok(page)
+    }
+
+    /// Batches up to a number that is committed.
+    async fn listed(
+        &self,
+        filter: &CameraFilter<'_>,
+        after: i64,
+        up_to: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Batch>, StoreError> {
+        let lines = match filter {
+            CameraFilter::Every => None,
+            // Every line of what is committed is there.
+            _ => Some(self.line_numbers(filter).await?),
+        };
+        let lines = match lines.as_deref() {
+            Some([]) => return Ok(Vec::new()),
+            lines => lines.filter(|lines| lines.len() <= LINES),
+        };
+        let rows = self.query(list_query(filter, lines, after, up_to, limit)).await?;
+        all(&rows, |row| batch_from(&mut row.columns()))
+    }
+
+    async fn line_numbers(&self, filter: &CameraFilter<'_>) -> Result<Vec<i64>, StoreError> {
+        let rows = self.query(lines_query(filter, &DetectionFilter::default())).await?;
+        all(&rows, |row| {
+            let mut c = row.columns();
+            let (_camera_no, line_no) = (c.int()?, c.int()?);
+            Ok(line_no)
+        })
     }
 
     /// The last batch that a page may go through, and whether there may be more behind it.
@@ -226,7 +291,11 @@ impl crate::Store {
         if let Some(last) = cut_to_detections(&mut page.rows, detections) {
             page.next = Some(last);
         }
-        Ok(Page { rows: self.with_detections(page.rows).await?, next: page.next })
+        let rows = match CameraFilter::new(scope, camera) {
+            None | Some(CameraFilter::Every) => self.with_detections(page.rows).await?,
+            Some(filter) => self.with_detections_of(&filter, page.rows).await?,
+        };
+        Ok(Page { rows, next: page.next })
     }
 
     /// One batch with its detections.
@@ -251,8 +320,7 @@ impl crate::Store {
         {
             reached = reached.min(seq);
         }
-        let rows = self.query(list_query(filter, after, Some(reached), limit)).await?;
-        let rows = all(&rows, |row| batch_from(&mut row.columns()))?;
+        let rows = self.listed(filter, after, Some(reached), limit).await?;
         let page = Page::cut(rows, page_limit(limit), |batch| batch.seq);
         Ok(Committed { reached: page.next.unwrap_or(reached), rows: page.rows })
     }
@@ -270,11 +338,28 @@ impl crate::Store {
                 found.entry(id.seq).or_default().push(detection);
             }
         }
-        let full = batches.into_iter().map(|batch| {
-            let detections = found.remove(&batch.seq).unwrap_or_default();
-            FullBatch { batch, detections }
-        });
-        Ok(full.collect())
+        Ok(joined(batches, found))
+    }
+
+    /// The same for batches of some cameras, among which there are others.
+    async fn with_detections_of(
+        &self,
+        filter: &CameraFilter<'_>,
+        batches: Vec<Batch>,
+    ) -> Result<Vec<FullBatch>, StoreError> {
+        let lines = self.line_numbers(filter).await?;
+        let ([first, .., last] | [first @ last]) = &batches[..] else { return Ok(Vec::new()) };
+        if lines.is_empty() || lines.len() > LINES {
+            return self.with_detections(batches).await;
+        }
+        let rows = self.query(detections_of_lines_query(&lines, first.seq, last.seq)).await?;
+        let mut detections = all(&rows, |row| detection_from(&mut row.columns()))?;
+        detections.sort_by_key(|(id, _)| id.number());
+        let mut found: HashMap<i64, Vec<NewDetection>> = HashMap::new();
+        for (id, detection) in detections {
+            found.entry(id.seq).or_default().push(detection);
+        }
+        Ok(joined(batches, found))
     }
 
     /// The newest frame of each line among the newest `batches` batches, up to 100 000: what `late` is told by after a

@@ -1,7 +1,7 @@
 //! Any numbers, times and orders: no panic, and every visit still ends.
 
 use heldar_base::{Micros, WallTime};
-use heldar_zones::{Batch, Detection, Engine, FactKind, MAX_TRACKS};
+use heldar_zones::{Batch, Detection, Engine, FactKind, MAX_TRACKS, Masks};
 use proptest::prelude::*;
 
 use crate::world::{T0, plan};
@@ -86,7 +86,7 @@ proptest! {
                 _ => engine.batch(&batch, now),
             };
             facts.extend(output.facts);
-            engine.dropped(&batch, now);
+            let _either = Masks::of(engine.zones().cloned()).hide(&detection, &batch, now);
             engine = Engine::restore(&engine.save()).unwrap();
             prop_assert!(engine.quantities().tracks <= MAX_TRACKS);
         }
