@@ -16,6 +16,7 @@ use crate::schedule::Opening;
 use crate::shape::{Bbox, Shape};
 use crate::zone::{Kind, Zone};
 
+use super::state::definition;
 use super::track::Who;
 
 /// What decides whether and how a zone sees a track. Zones that agree share the records of tracks.
@@ -106,6 +107,8 @@ pub(super) enum Presence {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) zone: Zone,
+    /// The zone as it is saved.
+    pub(super) definition: Arc<[u8]>,
     pub(super) shape: Shape,
     /// Position of its view; none for what no track visits.
     pub(super) view: Option<u32>,
@@ -136,6 +139,7 @@ impl Slot {
         });
         Slot {
             shape: Shape::of(&zone),
+            definition: definition(&zone),
             zone,
             view: None,
             generation,

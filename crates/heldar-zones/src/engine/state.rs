@@ -127,14 +127,20 @@ fn engine(r: &mut Reader<'_>) -> Result<Engine, Damaged> {
     Ok(engine)
 }
 
-fn slot(w: &mut Writer, slot: &Slot) {
-    let zone = &slot.zone;
+/// A zone as it is stored; made once, for state is saved often and zones change seldom.
+pub(super) fn definition(zone: &Zone) -> Arc<[u8]> {
+    let mut w = Writer::default();
     w.text(zone.id());
     // Text would round the points, perhaps.
     let fields = ZoneFields { polygon: Value::Null, ..zone.fields() };
     w.text(&serde_json::to_string(&fields).unwrap_or_default());
     w.signed(zone.dwell().0);
     w.list(zone.points().iter(), |w, p| point(w, *p));
+    w.0.into()
+}
+
+fn slot(w: &mut Writer, slot: &Slot) {
+    w.0.extend_from_slice(&slot.definition);
     w.unsigned(slot.generation.into());
     w.flag(slot.opening.open);
     w.option(slot.opening.until, time);
