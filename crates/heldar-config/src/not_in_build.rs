@@ -19,7 +19,6 @@ pub(crate) const ABSENT: &[Part] = &[
     Part::Refill,
     Part::Devices,
     Part::ControlPlane,
-    Part::Webhooks,
     Part::Modules,
     Part::Mail,
     Part::Wasm,

@@ -60,6 +60,8 @@ pub struct Settings {
     pub secrets: SecretKeys,
     /// Outgoing connections.
     pub egress: EgressSettings,
+    /// Events to receivers over HTTP.
+    pub webhooks: WebhookSettings,
     /// Log.
     pub log: LogSettings,
     /// Zone of schedules without a site, and of names shown to people.
@@ -397,6 +399,21 @@ pub struct EgressSettings {
     pub deny: Vec<Cidr>,
 }
 
+/// Events to receivers over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// What was missed is found after this time at the latest.
+    pub sweep: Micros,
+    /// Longest wait between two attempts.
+    pub max_backoff: Micros,
+    /// How long a receiver may fail until it is given up; `None`: for ever.
+    pub disable_after: Option<Micros>,
+    /// How long an attempt may take, from the name of the receiver to its answer.
+    pub timeout: Micros,
+    /// How long a message waits for its picture.
+    pub picture_wait: Micros,
+}
+
 /// Log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -495,6 +512,7 @@ impl Settings {
                 old: values.key("HELDAR_SECRET_KEY_OLD"),
             },
             egress: EgressSettings { deny: values.cidrs("HELDAR_EGRESS_DENY") },
+            webhooks: webhooks(values),
             log: LogSettings {
                 filter: values.text("HELDAR_LOG").unwrap_or_default(),
                 format: if values.word("HELDAR_LOG_FORMAT") == "json" {
@@ -620,6 +638,18 @@ fn perception(values: &Values, data_dir: &Path) -> PerceptionSettings {
         default_width: values.u32("HELDAR_DEFAULT_AI_WIDTH"),
         ticket_ttl_secs: values.int("HELDAR_FRAME_TICKET_TTL_SECS"),
         retention: Micros::from_hours(values.int("HELDAR_DETECTION_RETENTION_HOURS")),
+    }
+}
+
+fn webhooks(values: &Values) -> WebhookSettings {
+    WebhookSettings {
+        sweep: values.seconds("HELDAR_NOTIFIER_INTERVAL_S"),
+        max_backoff: values.seconds("HELDAR_WEBHOOK_MAX_BACKOFF_S").clamp(Micros::from_secs(1), LONGEST),
+        disable_after: Some(values.seconds("HELDAR_WEBHOOK_DISABLE_AFTER_S"))
+            .filter(|time| *time > Micros::ZERO)
+            .map(|time| time.min(LONGEST)),
+        timeout: Micros::from_secs(10),
+        picture_wait: Micros::from_secs(5),
     }
 }
 

@@ -94,6 +94,22 @@ impl VendorTemplate {
 }
 
 impl VendorTemplates {
+    /// Those of the server with those of a file over them; what cannot be read of it is skipped with a warning.
+    pub(crate) fn load(path: Option<&std::path::Path>) -> Self {
+        let mut templates = VendorTemplates::builtin();
+        let Some(path) = path else { return templates };
+        match std::fs::read_to_string(path).map(|text| templates.merge_json(&text)) {
+            Ok(Ok(faults)) => {
+                for fault in faults {
+                    tracing::warn!(%fault, "skipped");
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the vendor template file is no JSON array"),
+            Err(error) => tracing::warn!(%error, "the vendor template file cannot be read"),
+        }
+        templates
+    }
+
     /// Those that are part of the server.
     pub fn builtin() -> Self {
         let t = VendorTemplate::builtin;

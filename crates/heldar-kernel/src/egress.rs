@@ -1,8 +1,10 @@
 //! Where the server may connect to (auth-system.md 18).
 //!
-//! Owns: the addresses that no camera has. `heldar-ingest` resolves names once, asks this of every answer, and connects to
-//! what was checked; it follows no redirect. Nothing else in the server connects to anything but its own database, which
-//! the house rules hold. Never: resolves a name.
+//! Owns: the addresses that no camera and no receiver has. `heldar-ingest` resolves names of cameras once, asks this of every
+//! answer, and connects to what was checked; [`client`] does the same for HTTP. Neither follows a redirect. Nothing else in
+//! the server connects to anything but its own database, which the house rules hold. Never: resolves a name here.
+
+pub mod client;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
@@ -56,24 +58,59 @@ fn inner(address: IpAddr) -> Option<Ipv4Addr> {
 
 impl AddressGuard for CameraGuard {
     fn allows(&self, at: SocketAddr) -> bool {
-        let address = at.ip().to_canonical();
-        let forbidden_v4 = |v4: Ipv4Addr| {
-            v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast()
-        };
-        let forbidden = inner(address).is_some_and(forbidden_v4)
-            || match address {
-                IpAddr::V4(_) => false,
-                // fe80::/10 is link-local.
-                IpAddr::V6(v6) => {
-                    v6.is_unspecified() || v6.is_multicast() || (v6.segments()[0] & 0xffc0) == 0xfe80
-                }
-            };
         let is_own_port = at.port() == self.own_port || self.own_rtsp_port.get() == Some(&at.port());
-        let is_own = is_own_port && is_local(address);
-        let denied = heldar_config::contains(&self.deny, address)
-            || inner(address).is_some_and(|v4| heldar_config::contains(&self.deny, v4.into()));
-        !forbidden && !is_own && !denied
+        let is_own = is_own_port && is_local(at.ip().to_canonical());
+        !is_own && !is_forbidden(at.ip(), &self.deny)
     }
+}
+
+/// Policy LAN: receivers of webhooks. Private addresses and loopback are allowed, but for the API's own listener.
+#[derive(Clone, Debug)]
+pub struct LanGuard {
+    deny: Vec<Cidr>,
+    own_port: u16,
+}
+
+impl LanGuard {
+    /// As the configuration says.
+    pub fn new(settings: &Settings) -> Self {
+        LanGuard { deny: settings.egress.deny.clone(), own_port: settings.api.port }
+    }
+
+    /// Whether an address may be connected to.
+    pub fn allows(&self, at: SocketAddr) -> bool {
+        let is_own = at.port() == self.own_port && is_local(at.ip().to_canonical());
+        !is_own && !is_forbidden(at.ip(), &self.deny)
+    }
+
+    /// Whether a URL names, by its address, a place that is never connected to; names are looked at when they are resolved.
+    pub fn refuses(&self, url: &url::Url) -> bool {
+        let address: IpAddr = match url.host() {
+            Some(url::Host::Ipv4(v4)) => v4.into(),
+            Some(url::Host::Ipv6(v6)) => v6.into(),
+            Some(url::Host::Domain(_)) => return false,
+            None => return true,
+        };
+        !self.allows((address, url.port_or_known_default().unwrap_or(0)).into())
+    }
+}
+
+/// Whether no policy allows an address, or the operator denies it.
+fn is_forbidden(address: IpAddr, deny: &[Cidr]) -> bool {
+    let address = address.to_canonical();
+    let forbidden_v4 =
+        |v4: Ipv4Addr| v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast();
+    let forbidden = inner(address).is_some_and(forbidden_v4)
+        || match address {
+            IpAddr::V4(_) => false,
+            // fe80::/10 is link-local.
+            IpAddr::V6(v6) => {
+                v6.is_unspecified() || v6.is_multicast() || (v6.segments()[0] & 0xffc0) == 0xfe80
+            }
+        };
+    forbidden
+        || heldar_config::contains(deny, address)
+        || inner(address).is_some_and(|v4| heldar_config::contains(deny, v4.into()))
 }
 
 #[cfg(test)]
@@ -118,6 +155,30 @@ mod tests {
             ("10.0.0.1:8000", true),
         ] {
             assert_eq!(guard.allows(address.parse().unwrap()), expect, "{address}");
+            // Receivers of webhooks: the same, but for the port of a listener that does not speak HTTP.
+            let receiver = LanGuard { deny: guard.deny.clone(), own_port: 8000 };
+            let expect = expect || address.ends_with(":8554");
+            assert_eq!(receiver.allows(address.parse().unwrap()), expect, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_refused_by_its_address_in_every_spelling() {
+        let guard = LanGuard { deny: vec!["10.66.0.0/16".parse().unwrap()], own_port: 8000 };
+        for (url, expect) in [
+            ("http://169.254.169.254/latest", true),
+            ("http://0xa9fea9fe/", true),
+            ("http://2852039166/", true),
+            ("http://[::ffff:169.254.169.254]/", true),
+            ("http://0/", true),
+            ("http://255.255.255.255/", true),
+            ("https://10.66.0.1/", true),
+            ("http://127.0.0.1:8000/", true),
+            ("http://127.0.0.1:8001/", false),
+            ("http://192.168.1.2/", false),
+            ("https://metadata.example/", false),
+        ] {
+            assert_eq!(guard.refuses(&url::Url::parse(url).unwrap()), expect, "{url}");
         }
     }
 }

@@ -55,6 +55,7 @@ use crate::retention::{Ground, Retention, RetentionConfig};
 use crate::secrets::{Sealer, SecretError};
 use crate::snapshots::Snapshots;
 use crate::stills::Stills;
+use crate::webhooks::Webhooks;
 use crate::zones::Zones;
 
 /// Key of the setting that tells a clean stop.
@@ -131,7 +132,7 @@ pub struct Kernel {
     /// Vendor templates in force.
     pub templates: VendorTemplates,
     /// Seals and opens secrets.
-    pub sealer: Sealer,
+    pub sealer: Arc<Sealer>,
     /// People, keys and sign-ins.
     pub accounts: Arc<Accounts>,
     /// Which addresses cameras may have.
@@ -164,6 +165,8 @@ pub struct Kernel {
     pub stills: Stills,
     /// Zones of all cameras.
     pub(crate) zones: Zones,
+    /// Events to receivers over HTTP.
+    pub webhooks: Arc<Webhooks>,
     /// Scheduled snapshots.
     pub snapshots: Snapshots,
     /// Limits of footage, and leases on segments.
@@ -214,7 +217,7 @@ impl Kernel {
         // Before anything reads gaps or what was wanted.
         journal.replay(&store).await?;
         let journal = Arc::new(journal);
-        let sealer = Sealer::open(&settings.secrets, &store, clock.wall()).await?;
+        let sealer = Arc::new(Sealer::open(&settings.secrets, &store, clock.wall()).await?);
         let streams = store.streams(&Scope::All).await?;
         let outage = Outages::since(&store).await?;
         let recovery = Recovery::new(store.clone(), disk.clone(), clock.wall()).after(outage.of());
@@ -274,10 +277,11 @@ impl Kernel {
         let ingest = Ingest::start(shared).map_err(StartFailure::Thread)?;
         let watching = Watching::open(&settings, &store, &sealer, clock, &metrics).await?;
         let indexer = Arc::new(Indexer::new(live.clone(), store.clone(), numbers.clone(), clock));
-        let templates = load_templates(&settings);
+        let templates = VendorTemplates::load(settings.cameras.vendor_templates.as_deref());
         let perception =
             Perception::open(&settings, &store, &sealer, clock.wall(), apps.consumers(), &metrics).await?;
         let kernel = Arc::new(Kernel {
+            webhooks: Webhooks::open(&settings, &store, &sealer, Arc::new(clock), &metrics),
             retention: Retention::new(ground, &metrics),
             scrub: Scrub::new(&metrics),
             watching,
@@ -592,6 +596,7 @@ impl Kernel {
     /// Ends everything in order. What was received is on disk and in the store afterwards.
     pub async fn stop(self: &Arc<Self>) {
         self.stop_recording().await;
+        self.webhooks.stop().await;
         self.close_restream().await;
         for note in self.live.take_notes() {
             self.supervisor.note(note);
@@ -681,19 +686,4 @@ pub fn database_url(settings: &Settings) -> DatabaseUrl {
 pub(crate) async fn open_store(settings: &Settings, now: WallTime) -> Result<Store, StartFailure> {
     let url = database_url(settings);
     Ok(Store::open(StoreConfig { url, max_connections: settings.database.max_connections, now }).await?)
-}
-
-fn load_templates(settings: &Settings) -> VendorTemplates {
-    let mut templates = VendorTemplates::builtin();
-    let Some(path) = &settings.cameras.vendor_templates else { return templates };
-    match std::fs::read_to_string(path).map(|text| templates.merge_json(&text)) {
-        Ok(Ok(faults)) => {
-            for fault in faults {
-                tracing::warn!(%fault, "skipped");
-            }
-        }
-        Ok(Err(error)) => tracing::warn!(%error, "the vendor template file is no JSON array"),
-        Err(error) => tracing::warn!(%error, "the vendor template file cannot be read"),
-    }
-    templates
 }

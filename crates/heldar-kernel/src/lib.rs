@@ -29,4 +29,5 @@ pub mod secrets;
 pub mod snapshots;
 pub mod stills;
 pub mod tls;
+pub mod webhooks;
 mod zones;

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use heldar_base::{Scope, Secret, WallTime};
 use heldar_config::SecretKeys;
-use heldar_store::op::{AppendAudit, PutSetting, UpdateCamera, WriteOp};
+use heldar_store::op::{AppendAudit, PutSetting, SealWebhook, UpdateCamera, WriteOp};
 use heldar_store::{Camera, CameraFields, CameraQuery, Setting, Store, StoreError};
 use hkdf::Hkdf;
 use serde_json::json;
@@ -26,6 +26,8 @@ const V1: &str = "enc:v1:";
 const V2: &str = "enc:v2:";
 /// Table of cameras, as associated data names it.
 const CAMERA: &str = "camera";
+/// Table of webhooks, likewise; its sealed columns are `url` and `secret`.
+pub(crate) const WEBHOOK: &str = "webhook";
 /// Cameras per page.
 const PAGE: u32 = 500;
 
@@ -139,6 +141,7 @@ impl Sealer {
             _ => {}
         }
         ops.extend(sealer.unsealed(store).await?);
+        ops.extend(sealer.unsealed_webhooks(store).await?);
         ops.extend(sealer.unsealed_settings(settings, now)?);
         if !ops.is_empty() {
             store.write_all(ops).await?;
@@ -189,6 +192,15 @@ impl Sealer {
             }
             (more, after) = (page.next.is_some(), page.next);
         }
+        for webhook in store.webhooks(&Scope::All).await? {
+            let row = webhook.id.to_string();
+            let url = self.sealed_anew(current, (WEBHOOK, "url", &row), &webhook.fields.url)?;
+            let secret = webhook.fields.secret.as_ref();
+            let secret = secret.map(|secret| self.sealed_anew(current, (WEBHOOK, "secret", &row), secret));
+            let secret = secret.transpose()?;
+            sealed += 1 + usize::from(secret.is_some());
+            ops.push(SealWebhook { id: webhook.id, url, secret, revision: webhook.revision }.into());
+        }
         let settings = store.settings(&Scope::All).await?;
         for setting in settings.into_iter().filter(|setting| SECRET_SETTINGS.contains(&setting.key.as_str()))
         {
@@ -232,6 +244,31 @@ impl Sealer {
                 return Ok(ops);
             }
         }
+    }
+
+    /// The same for webhooks. What no key opens stays as it is.
+    async fn unsealed_webhooks(&self, store: &Store) -> Result<Vec<WriteOp>, SecretError> {
+        let Some(key) = self.sealing() else { return Ok(Vec::new()) };
+        let sealed = format!("{V2}{}:", key.id);
+        let mut ops = Vec::new();
+        for webhook in store.webhooks(&Scope::All).await? {
+            let row = webhook.id.to_string();
+            let anew = |column, stored: &Secret<String>| -> Result<Option<Secret<String>>, SecretError> {
+                if stored.expose().starts_with(&sealed) {
+                    return Ok(None);
+                }
+                let opened = self.open_value(WEBHOOK, column, &row, stored).ok();
+                opened.map(|opened| self.seal_value(WEBHOOK, column, &row, &opened)).transpose()
+            };
+            let (url, stored) = (anew("url", &webhook.fields.url)?, webhook.fields.secret.as_ref());
+            let secret = stored.map(|secret| anew("secret", secret)).transpose()?.flatten();
+            if url.is_some() || secret.is_some() {
+                let url = url.unwrap_or(webhook.fields.url);
+                let secret = secret.or(webhook.fields.secret);
+                ops.push(SealWebhook { id: webhook.id, url, secret, revision: webhook.revision }.into());
+            }
+        }
+        Ok(ops)
     }
 
     /// The same for settings.

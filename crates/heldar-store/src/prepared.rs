@@ -15,6 +15,7 @@ use crate::model::{
     DetectionCursor, DetectionFilter, DetectionOrder, EventCursor, EventFilter, EventOrder, FillState,
     GapCursor, GapFilter, GapOrder, Severity, Share, TimeRange,
 };
+use crate::model::{DeliveryCursor, DeliveryStatus};
 use crate::model::{ZoneBucketFilter, ZoneEventCursor, ZoneEventFilter, ZoneEventId, ZoneEventOrder};
 use crate::read::{self, CameraQuery, ClipKey, Letters, Shape};
 use crate::sql::{Arg, CameraFilter, Command, Conn, Query, SqliteConn, SqliteUse, postgres_options};
@@ -308,6 +309,22 @@ fn zone_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     queries
 }
 
+fn webhook_queries() -> Vec<Query> {
+    let webhook = PublicId::new("whs", 1);
+    let mut queries = vec![
+        read::webhook::list_query(),
+        read::webhook::delivery_query(PublicId::new("whd", 1)),
+        read::webhook::failed_query(webhook, 9, 10),
+        read::webhook::replays_query(webhook, 0, 10),
+    ];
+    for status in maybe(DeliveryStatus::Failed) {
+        for after in maybe(DeliveryCursor { created_us: 1, bits: (0, 1) }) {
+            queries.push(read::webhook::deliveries_query(webhook, status, after, 10));
+        }
+    }
+    queries
+}
+
 fn zone_event_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     let window = Interval::new(WallTime(0), WallTime(100));
     let mut queries = vec![read::zone_event::one_too_many_query(1, window)];
@@ -474,6 +491,7 @@ async fn composed_statements_run_on_both_engines() {
             .chain(account_queries())
             .chain(perception_queries(&filters))
             .chain(snapshot_queries(&filters))
+            .chain(webhook_queries())
             .chain(zone_queries(&filters))
             .chain(zone_event_queries(&filters));
         for query in queries {
@@ -599,6 +617,29 @@ async fn zones_and_their_events_are_written_and_removed_by_index() {
         for step in plan(&mut conn, command).await {
             let scan = step.starts_with("SCAN") && !step.contains("USING");
             assert!(!scan && !step.contains("TEMP B-TREE"), "{text}: {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn webhooks_and_their_deliveries_are_found_by_index() {
+    let mut conn = sqlite().await;
+    let mut commands: Vec<Command> = webhook_queries().into_iter().map(Query::command).collect();
+    commands.push(read::webhook::events_after_query(1, 10).command());
+    for (_, text) in
+        crate::op::STATEMENTS.iter().copied().flatten().filter(|(_, text)| text.contains("webhook"))
+    {
+        let args = (0..20).map(|_| Arg::Int(None)).collect();
+        commands.push(Command { text: (*text).into(), args });
+    }
+    assert!(commands.len() > 20, "{}", commands.len());
+    for command in commands {
+        let text = command.text.clone();
+        // All of them, which are few.
+        let whole = text.contains("FROM webhook w ORDER");
+        for step in plan(&mut conn, command).await {
+            let scan = step.starts_with("SCAN") && !step.contains("SCAN newer");
+            assert!(whole || !scan && !step.contains("TEMP B-TREE"), "{text}: {step}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) const TABLE: &[Variable] = &[
 
     var("HELDAR_NOTIFIER_INTERVAL_S", Part::Webhooks, floor(5), "15", "seconds between looks for deliveries that are due"),
     var("HELDAR_WEBHOOK_MAX_BACKOFF_S", Part::Webhooks, NATURAL, "900", "longest wait between attempts, in seconds"),
-    var("HELDAR_WEBHOOK_DISABLE_AFTER_S", Part::Webhooks, NATURAL, "259200", "seconds of failure until a subscription is disabled"),
+    var("HELDAR_WEBHOOK_DISABLE_AFTER_S", Part::Webhooks, NATURAL, "259200", "seconds of failure until a subscription is disabled; 0: never"),
 
     var("HELDAR_PROXY_MAX_REQUEST_MB", Part::Modules, clamp(1, 4096), "64", "largest request to a module, in MiB"),
     var("HELDAR_REGISTRY_ENABLED", Part::Modules, Kind::Bool, "true", "read remote catalogs"),

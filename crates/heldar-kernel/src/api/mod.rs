@@ -24,6 +24,7 @@ pub mod stills;
 pub mod system;
 pub mod timeline;
 pub mod users;
+pub mod webhooks;
 pub mod words;
 pub mod zones;
 
@@ -59,6 +60,7 @@ pub fn routes() -> RouteTable<Api> {
     snapshots::routes(&mut table);
     zones::routes(&mut table);
     ai::routes(&mut table);
+    webhooks::routes(&mut table);
     clips::routes(&mut table);
     live::routes(&mut table);
     media::routes(&mut table);

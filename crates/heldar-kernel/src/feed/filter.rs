@@ -74,7 +74,7 @@ impl Filter {
 }
 
 /// Whether a type is the one that a pattern names, or begins as one that ends in `*`.
-fn matches(pattern: &str, event_type: &str) -> bool {
+pub(crate) fn matches(pattern: &str, event_type: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(begin) => event_type.starts_with(begin),
         None => pattern == event_type,

@@ -189,14 +189,17 @@ impl Hub {
                 }
                 continue;
             };
-            if let Err(error) = self.read(store, level, to).await {
-                tracing::debug!(%error, "the feed is not read; once more soon");
-                tokio::time::sleep(REST).await;
-                continue;
-            }
+            let has_woken = match self.read(store, level, to).await {
+                Ok(has_rows) => has_rows,
+                Err(error) => {
+                    tracing::debug!(%error, "the feed is not read; once more soon");
+                    tokio::time::sleep(REST).await;
+                    continue;
+                }
+            };
             let listeners = u32::try_from(counts.iter().sum::<usize>()).unwrap_or(u32::MAX);
             let gather = WAKE.saturating_mul(listeners).min(GATHER);
-            if gather >= Duration::from_millis(1) {
+            if has_woken && gather >= Duration::from_millis(1) {
                 tokio::time::sleep(gather).await;
             }
             let ended = tokio::select! {
@@ -239,13 +242,14 @@ impl Hub {
         LEVELS.get(level).copied()
     }
 
-    /// Reads everything up to a number.
-    async fn read(&self, store: &Store, level: FeedBatches, to: CommittedTo) -> Result<(), StoreError> {
+    /// Reads everything up to a number; whether anybody was woken for it.
+    async fn read(&self, store: &Store, level: FeedBatches, to: CommittedTo) -> Result<bool, StoreError> {
         let wants = FeedWants { events: true, batches: level };
+        let mut has_woken = false;
         loop {
             let head = self.ring().head;
             if head >= to.seq {
-                return Ok(());
+                return Ok(has_woken);
             }
             let page = store.feed(&Scope::All, None, wants, (head, to.seq), PAGE).await?;
             let has_rows = !page.rows.is_empty();
@@ -257,10 +261,11 @@ impl Hub {
             drop(ring);
             if has_rows {
                 self.wake();
+                has_woken = true;
             }
             // A page that reaches nowhere would be read for ever.
             if page.reached <= head {
-                return Ok(());
+                return Ok(has_woken);
             }
         }
     }

@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::MissedTickBehavior;
 
 pub use filter::Filter;
+pub(crate) use filter::matches;
 use hub::Hub;
 pub use listener::{Given, Listener, Start};
 pub use message::{Form, Message};

@@ -90,6 +90,10 @@ impl Kernel {
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("webhooks", &kernel.health.restarts, || kernel.webhooks.clone().run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("consumers", &kernel.health.restarts, || fanout::run(kernel.clone())).await;
         }));
         let kernel = self.clone();

@@ -161,6 +161,7 @@ pub(super) async fn prune(store: &Store, now: WallTime, keep: KeepRows) -> Resul
         (Prunable::Workers, Micros::from_hours(24)),
         (Prunable::Motion, keep.motion),
         (Prunable::Events, keep_rows),
+        (Prunable::Deliveries, keep_rows),
         (Prunable::Audit, keep_rows),
         (Prunable::Gaps, keep_rows),
         (Prunable::Hours, RATE_WINDOW),

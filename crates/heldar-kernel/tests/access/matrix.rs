@@ -372,6 +372,7 @@ impl<'a> Things<'a> {
                 put("{path}", &format!("cam_{camera}"));
                 path = path.replace("{file}", "index.m3u8").replace("{session}", "nothing");
             }
+            p if p.starts_with("/api/v1/webhooks/{id}") => put("{id}", &nothing("whs")),
             "/api/v1/live/sessions/{session_id}" => put("{session_id}", &nothing("lvs")),
             p if p.starts_with("/api/v1/users/{id}") => {
                 put("{id}", &nothing("usr"));
@@ -432,6 +433,7 @@ fn body(op: &Operation, camera: &str) -> Value {
         "/api/v1/zones/replay" => {
             json!({ "camera_id": camera, "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z" })
         }
+        "/api/v1/webhooks" => json!({ "name": "asked", "url": "http://127.0.0.1:9/", "enabled": false }),
         "/api/v1/ai/leases" => json!({ "worker_id": "w" }),
         "/api/v1/ai/events" => json!({ "camera_id": camera, "task_type": "asked" }),
         "/api/v1/events" => json!({ "camera_id": camera, "event_type": "asked" }),

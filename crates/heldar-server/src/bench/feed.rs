@@ -3,7 +3,7 @@
 //! Owns: the listeners and the posts, which run in this process and are counted apart. Each event carries a number, so that
 //! what a listener receives is known to be that event, and what it does not receive is known to be missing.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -25,6 +25,8 @@ use crate::{complain, say};
 const CAMERA: &str = "camera_000";
 /// In front of the number of an event, in its message.
 const MARK: &[u8] = b"\"number\":";
+/// Listeners that connect from one address.
+const FROM_ONE: u32 = 200;
 /// Time that the last messages get to arrive.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -81,8 +83,9 @@ pub(super) async fn run(options: Options) -> Result<Verdict, String> {
     server.add_silent_camera(CAMERA).await?;
     let heard: Arc<Mutex<Vec<(usize, Instant)>>> = Arc::default();
     let mut listeners = JoinSet::new();
-    for _ in 0..options.listeners {
-        let stream = listen(server.address()).await.map_err(|error| format!("a listener: {error}"))?;
+    for number in 0..options.listeners {
+        let stream =
+            listen(server.address(), source(number)).await.map_err(|error| format!("a listener: {error}"))?;
         listeners.spawn(receive(stream, heard.clone()));
     }
     complain(&format!("{} listen\n", options.listeners));
@@ -137,9 +140,19 @@ fn count(heard: &Mutex<Vec<(usize, Instant)>>) -> usize {
     heard.lock().unwrap_or_else(PoisonError::into_inner).len()
 }
 
+/// Where a listener connects from: the server takes 256 connections from each address.
+fn source(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + number / FROM_ONE)
+}
+
 /// A listener of all events from now on, with what it has received so far behind it.
-async fn listen(server: SocketAddr) -> Result<TcpStream, String> {
-    let mut stream = TcpStream::connect(server).await.map_err(|error| error.to_string())?;
+async fn listen(server: SocketAddr, source: Ipv4Addr) -> Result<TcpStream, String> {
+    let connect = async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        socket.connect(server).await
+    };
+    let mut stream = connect.await.map_err(|error| error.to_string())?;
     let request =
         format!("GET /api/v1/events/stream HTTP/1.1\r\nHost: {server}\r\nAccept: text/event-stream\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;

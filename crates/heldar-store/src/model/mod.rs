@@ -18,6 +18,7 @@ mod sign_in;
 mod snapshot;
 mod status;
 mod stream;
+mod webhook;
 mod zone;
 mod zone_event;
 
@@ -46,6 +47,10 @@ pub use sign_in::{ClientCursor, KnownClient, SignInFailure, SignInSession};
 pub use snapshot::{Snapshot, SnapshotFile, SnapshotSchedule, SnapshotScheduleFields};
 pub use status::{CameraState, CameraStatus};
 pub use stream::{AudioFormat, CodecParams, Observed, Stream, StreamSums, StreamTotals, WriteRate};
+pub use webhook::{
+    DeliveredEvent, DeliveryCursor, DeliveryStatus, Webhook, WebhookDelivery, WebhookFields, WebhookFormat,
+    WebhookStanding,
+};
 pub use zone::{Zone, ZoneCounters, ZoneFields, ZoneOccupancy, ZoneState};
 pub use zone_event::{
     NewZoneEvent, StoredZoneEvent, ZoneBucket, ZoneBucketFilter, ZoneBuckets, ZoneEvent, ZoneEventCursor,

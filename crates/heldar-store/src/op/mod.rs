@@ -29,6 +29,7 @@ mod snapshot;
 mod status;
 mod stream;
 mod tx;
+mod webhook;
 mod zone;
 mod zone_event;
 
@@ -61,6 +62,10 @@ pub use snapshot::{
 pub use status::PutStatuses;
 pub use stream::{EnsureParams, EnsureStream, ObserveStream};
 pub(crate) use tx::{OpError, Tx, conflict, not_found, refused};
+pub use webhook::{
+    CreateWebhook, DeleteWebhook, DisableWebhook, FinishReplay, PutDelivery, PutWebhookStanding, QueueReplay,
+    RemoveDeliveries, SealWebhook, UpdateWebhook,
+};
 pub use zone::{
     CreateZone, DeleteZone, PutZoneCounters, PutZoneOccupancy, SaveZoneState, UpdateZone, ZoneCreated,
 };
@@ -282,6 +287,21 @@ area! {
     }
 }
 area! {
+    /// Webhooks, how they stand, what became of each event.
+    Webhooks {
+        CreateWebhook -> crate::model::Webhook,
+        UpdateWebhook -> crate::model::Webhook,
+        SealWebhook -> (),
+        DeleteWebhook -> (),
+        RemoveDeliveries -> u64,
+        PutWebhookStanding -> (),
+        DisableWebhook -> bool,
+        PutDelivery -> (),
+        QueueReplay -> u64,
+        FinishReplay -> (),
+    }
+}
+area! {
     /// What apps bring.
     Apps {
         RunApp -> Vec<u64>,
@@ -317,6 +337,8 @@ pub enum WriteOp {
     Perception(Perception),
     /// Zones, their engines, what happened in them.
     Zones(Zones),
+    /// Webhooks, how they stand, what became of each event.
+    Webhooks(Webhooks),
     /// What apps bring.
     Apps(Apps),
     /// Work that nobody waits for.
@@ -338,6 +360,7 @@ impl WriteOp {
             WriteOp::Accounts(op) => op.durability(),
             WriteOp::Perception(op) => op.durability(),
             WriteOp::Zones(op) => op.durability(),
+            WriteOp::Webhooks(op) => op.durability(),
             WriteOp::Apps(op) => op.durability(),
             WriteOp::Maintenance(op) => op.durability(),
             WriteOp::All(ops) => app::durability(ops),
@@ -371,6 +394,8 @@ impl WriteOp {
             WriteOp::Zones(Zones::PutZoneOccupancy(op)) => op.rows.len().max(1),
             WriteOp::Zones(Zones::PutZoneCounters(op)) => op.rows.len().max(1),
             WriteOp::Zones(Zones::RemoveZoneEvents(op)) => op.rows() as usize * 4,
+            WriteOp::Webhooks(Webhooks::RemoveDeliveries(_)) => prune::SLICE as usize * 4,
+            WriteOp::Webhooks(Webhooks::QueueReplay(op)) => op.seqs.len().max(1),
             WriteOp::Apps(Apps::RunApp(op)) => op.statements.len().max(1),
             WriteOp::Apps(Apps::ApplyAppStep(_)) => prune::SLICE as usize * 4,
             // Fewer than a group holds: deletes of several indexes take longer than inserts at their ends.
@@ -392,6 +417,7 @@ impl WriteOp {
             WriteOp::Accounts(op) => op.apply(tx).await,
             WriteOp::Perception(op) => op.apply(tx).await,
             WriteOp::Zones(op) => op.apply(tx).await,
+            WriteOp::Webhooks(op) => op.apply(tx).await,
             WriteOp::Apps(op) => op.apply(tx).await,
             WriteOp::Maintenance(op) => op.apply(tx).await,
             WriteOp::All(ops) => {
@@ -428,6 +454,7 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     status::STATEMENTS,
     stream::STATEMENTS,
     tx::STATEMENTS,
+    webhook::STATEMENTS,
     zone::STATEMENTS,
     zone_event::STATEMENTS,
 ];

@@ -35,6 +35,8 @@ statements! {
             ORDER BY live_until_us, credential, worker_id LIMIT $2)";
     PRUNE_MOTION = "DELETE FROM motion_span WHERE (camera_no, start_us) IN
         (SELECT camera_no, start_us FROM motion_span WHERE end_us < $1 ORDER BY end_us, camera_no, start_us LIMIT $2)";
+    PRUNE_DELIVERIES = "DELETE FROM webhook_delivery WHERE id IN
+        (SELECT id FROM webhook_delivery WHERE created_us < $1 ORDER BY created_us, id LIMIT $2)";
     SQLITE_INCREMENTAL_VACUUM = "PRAGMA incremental_vacuum(256)";
 }
 
@@ -43,6 +45,8 @@ statements! {
 pub enum Prunable {
     /// Events, by the time at which they happened.
     Events,
+    /// What became of events for webhooks, by the time of the first attempt.
+    Deliveries,
     /// Audit rows, by the time at which they were written.
     Audit,
     /// Closed gaps, by their end.
@@ -93,6 +97,7 @@ impl Apply for Prune {
         let limit = self.limit.clamp(1, SLICE);
         let removed = match self.what {
             Prunable::Events => events(tx, self.before, limit).await?,
+            Prunable::Deliveries => tx.run(PRUNE_DELIVERIES, args![self.before, limit]).await?,
             Prunable::Audit => {
                 tx.run(AUDIT_FLOOR, args![self.before]).await?;
                 tx.run(PRUNE_AUDIT, args![self.before, limit]).await?

@@ -25,6 +25,7 @@ pub(crate) mod site;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod stream;
+pub(crate) mod webhook;
 pub(crate) mod zone;
 pub(crate) mod zone_event;
 
@@ -33,6 +34,7 @@ pub use camera::CameraQuery;
 pub(crate) use clip::{CLIP_BY_ID, clip_from};
 pub use consumer::Letters;
 pub(crate) use snapshot::{SNAPSHOT_SCHEDULE_BY_ID, snapshot_schedule_from};
+pub(crate) use webhook::{WEBHOOK_BY_ID, webhook_from};
 pub(crate) use zone::{ZONE_BY_ID, ZONE_BY_NAME, zone_from};
 
 use crate::error::StoreError;
@@ -73,5 +75,6 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     segment::STATEMENTS,
     snapshot::STATEMENTS,
     stream::STATEMENTS,
+    webhook::STATEMENTS,
     zone::STATEMENTS,
 ];

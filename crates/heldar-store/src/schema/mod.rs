@@ -50,6 +50,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("sqlite_5.sql"),
         postgres: include_str!("postgres_5.sql"),
     },
+    Migration {
+        number: 6,
+        name: "webhooks",
+        sqlite: include_str!("sqlite_6.sql"),
+        postgres: include_str!("postgres_6.sql"),
+    },
 ];
 
 /// The record of what was applied. `component` tells the store's own steps from those of apps.

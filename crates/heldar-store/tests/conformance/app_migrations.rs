@@ -61,7 +61,7 @@ pub(crate) async fn steps_are_applied_once(db: Db) {
     assert_eq!(store.migrate_app("entry_exit", &[other], at(4)).await.unwrap(), 1);
     store.close().await;
     // The store's own steps do not mind.
-    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 5 });
+    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 6 });
     let store = db.open().await;
     assert_eq!(store.migrate_app("zones", &both(), at(5)).await.unwrap(), 0);
     assert_eq!(store.app_rows(&COUNT, Vec::new()).await.unwrap()[0].int(0).unwrap(), 1);

@@ -364,7 +364,7 @@ pub(crate) async fn app_tables_confuse_nobody(db: Db) {
     assert!(after >= before + 64 * 16_384, "{before} {after}");
     assert!(store.stream_sums(&Scope::All).await.unwrap().is_empty());
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Current { number: 5 });
+    assert_eq!(found.schema, Schema::Current { number: 6 });
     assert_eq!(found.contents.unwrap().cameras, 0);
     store.close().await;
     assert_eq!(db.open().await.app_rows(&SEEN, Vec::new()).await.unwrap(), []);

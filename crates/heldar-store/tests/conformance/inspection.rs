@@ -36,7 +36,7 @@ pub(crate) async fn a_look_tells_what_is_there(db: Db) {
     let names = beside(&db);
     let after = inspect(&db.url).await.unwrap();
     assert_eq!(beside(&db), names);
-    assert_eq!(with_owner.schema, Schema::Current { number: 5 });
+    assert_eq!(with_owner.schema, Schema::Current { number: 6 });
     let (one, two) = (with_owner.contents.unwrap(), after.contents.unwrap());
     assert_eq!((one.epoch, one.cameras, one.segments, one.segment_bytes), (1, 1, 1, 10_000));
     assert_eq!((two.epoch, two.segments), (1, 2));
@@ -44,11 +44,11 @@ pub(crate) async fn a_look_tells_what_is_there(db: Db) {
     for (change, expect) in [
         (
             "INSERT INTO migration (component, number, name, checksum, applied_us)
-             SELECT component, 6, 'later', checksum, applied_us FROM migration WHERE number = 5",
-            Schema::Newer { number: 6, name: "later".to_owned() },
+             SELECT component, 7, 'later', checksum, applied_us FROM migration WHERE number = 6",
+            Schema::Newer { number: 7, name: "later".to_owned() },
         ),
         (
-            "DELETE FROM migration WHERE number = 6; UPDATE migration SET checksum =
+            "DELETE FROM migration WHERE number = 7; UPDATE migration SET checksum =
              '0000000000000000000000000000000000000000000000000000000000000000'",
             Schema::Different { number: 1, name: "first".to_owned() },
         ),

@@ -25,6 +25,7 @@ mod sign_in;
 mod snapshots;
 mod totals;
 mod upgrade;
+mod webhooks;
 mod world;
 mod writer;
 mod zone_events;
@@ -172,6 +173,14 @@ suite! {
         zone_events_outlive_their_zone_and_go_with_age,
         zone_events_are_small,
     }
+    webhooks {
+        webhooks_are_kept,
+        a_webhook_begins_where_it_is_made,
+        standing_goes_forward,
+        deliveries_are_kept_once,
+        replays_wait_for_their_turn,
+        deliveries_go_with_age_and_webhook,
+    }
     apps {
         effects_stand_or_fall_with_the_cursor,
         a_refused_statement_is_told,
@@ -196,6 +205,7 @@ suite! {
         schema_2_is_brought_up_to_date,
         schema_3_is_brought_up_to_date,
         schema_4_is_brought_up_to_date,
+        schema_5_is_brought_up_to_date,
     }
     inspection {
         a_look_tells_what_is_there,

@@ -11,6 +11,7 @@ use heldar_store::{
 use crate::people::create_person;
 use crate::seen::{create_task, frame, store_batch};
 use crate::snapshots::{schedule, snapshot};
+use crate::webhooks::create_webhook;
 use crate::world::{Db, at, audit, camera, create_camera};
 use crate::zone_events::zone_event;
 use crate::zones::create_zone;
@@ -35,6 +36,12 @@ const SQLITE_4: &str = include_str!("../../src/schema/sqlite_4.sql");
 const SQLITE_4_SUM: &str = "0d2e61ca1b6d9f48d14a12a47b9a662396018ad070bd3b1f8f2e30468ce7a15f";
 const POSTGRES_4: &str = include_str!("../../src/schema/postgres_4.sql");
 const POSTGRES_4_SUM: &str = "829fe2461dafa89dd175488a8a15184791d3009cd2140903953df5c50208a699";
+
+/// Schema 5 beside schema 4, likewise.
+const SQLITE_5: &str = include_str!("../../src/schema/sqlite_5.sql");
+const SQLITE_5_SUM: &str = "f9f53d54796a591c3f178afaab0678d1f9a1f4a2d2661c0778f774b813cbc5d4";
+const POSTGRES_5: &str = include_str!("../../src/schema/postgres_5.sql");
+const POSTGRES_5_SUM: &str = "2ec18191ebae92d601aba89b190cf453d06a2faac11192bf34e19675baafb3b8";
 
 /// A few rows of schema 1.
 const ROWS: &str = r#"
@@ -100,6 +107,37 @@ async fn of_schema_4(db: &Db) {
     db.tamper(&format!("INSERT INTO migration VALUES ('core', 4, 'snapshots', '{sum}', 8)")).await.unwrap();
 }
 
+/// Schema 5 on top of [`of_schema_4`].
+async fn of_schema_5(db: &Db) {
+    of_schema_4(db).await;
+    let (text, sum) = match &db.url {
+        DatabaseUrl::Sqlite(_) => (SQLITE_5, SQLITE_5_SUM),
+        DatabaseUrl::Postgres(_) => (POSTGRES_5, POSTGRES_5_SUM),
+    };
+    db.tamper(text).await.unwrap();
+    let record = format!("INSERT INTO migration VALUES ('core', 5, 'zones and feed', '{sum}', 9)");
+    db.tamper(&record).await.unwrap();
+}
+
+pub(crate) async fn schema_5_is_brought_up_to_date(db: Db) {
+    of_schema_5(&db).await;
+    let found = inspect(&db.url).await.unwrap();
+    assert_eq!(found.schema, Schema::Older { number: 5, newest: 6 });
+    let store = db.open().await;
+    assert_eq!(
+        db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
+        [[1, 5], [2, 6], [3, 7], [4, 8], [5, 9], [6, at(0).0]]
+    );
+    // What is new begins empty, and begins after what was there.
+    let all = Scope::All;
+    assert!(store.webhooks(&all).await.unwrap().is_empty());
+    let made = store.write(create_webhook(1, "phone", 1)).await.unwrap();
+    let events = store.events(&all, &EventFilter::default(), None, 10).await.unwrap().rows;
+    assert!(made.standing.cursor_seq >= events[0].seq);
+    store.close().await;
+    assert_eq!(db.open().await.webhooks(&all).await.unwrap(), [made]);
+}
+
 pub(crate) async fn schema_4_is_brought_up_to_date(db: Db) {
     of_schema_4(&db).await;
     // The oldest event and the oldest batch are not the first ones that ever were.
@@ -111,11 +149,11 @@ pub(crate) async fn schema_4_is_brought_up_to_date(db: Db) {
     .await
     .unwrap();
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Older { number: 4, newest: 5 });
+    assert_eq!(found.schema, Schema::Older { number: 4, newest: 6 });
     let store = db.open().await;
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, 6], [3, 7], [4, 8], [5, at(0).0]]
+        [[1, 5], [2, 6], [3, 7], [4, 8], [5, at(0).0], [6, at(0).0]]
     );
     // What is new begins empty and works for cameras that were there.
     let (all, front) = (Scope::All, camera("front"));
@@ -140,11 +178,11 @@ pub(crate) async fn schema_4_is_brought_up_to_date(db: Db) {
 pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {
     of_schema_3(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Older { number: 3, newest: 5 });
+    assert_eq!(found.schema, Schema::Older { number: 3, newest: 6 });
     let store = db.open().await;
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, 6], [3, 7], [4, at(0).0], [5, at(0).0]]
+        [[1, 5], [2, 6], [3, 7], [4, at(0).0], [5, at(0).0], [6, at(0).0]]
     );
     // What is new begins empty and works for cameras that were there.
     let (all, front) = (Scope::All, camera("front"));
@@ -161,11 +199,11 @@ pub(crate) async fn schema_3_is_brought_up_to_date(db: Db) {
 pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
     of_schema_2(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!(found.schema, Schema::Older { number: 2, newest: 5 });
+    assert_eq!(found.schema, Schema::Older { number: 2, newest: 6 });
     let store = db.open().await;
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, 6], [3, at(0).0], [4, at(0).0], [5, at(0).0]]
+        [[1, 5], [2, 6], [3, at(0).0], [4, at(0).0], [5, at(0).0], [6, at(0).0]]
     );
     // What is new begins empty and works for cameras that were there.
     let all = Scope::All;
@@ -185,15 +223,15 @@ pub(crate) async fn schema_2_is_brought_up_to_date(db: Db) {
 pub(crate) async fn schema_1_is_brought_up_to_date(db: Db) {
     of_schema_1(&db).await;
     let found = inspect(&db.url).await.unwrap();
-    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 5 }, None));
+    assert_eq!((found.schema, found.contents), (Schema::Older { number: 1, newest: 6 }, None));
     let refused = Store::open_read_only(db.config()).await.map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
 
     let store = db.open().await;
-    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 5 });
+    assert_eq!(inspect(&db.url).await.unwrap().schema, Schema::Current { number: 6 });
     assert_eq!(
         db.numbers("SELECT number, applied_us FROM migration ORDER BY number").await,
-        [[1, 5], [2, at(0).0], [3, at(0).0], [4, at(0).0], [5, at(0).0]]
+        [[1, 5], [2, at(0).0], [3, at(0).0], [4, at(0).0], [5, at(0).0], [6, at(0).0]]
     );
     let all = Scope::All;
     let front = store.camera(&all, &camera("front")).await.unwrap().unwrap();

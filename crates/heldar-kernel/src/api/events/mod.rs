@@ -2,6 +2,8 @@
 
 mod types;
 
+pub(crate) use types::description;
+
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use heldar_base::{CameraId, Capability, Clock as _, WallTime};

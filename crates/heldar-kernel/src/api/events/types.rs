@@ -64,6 +64,11 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("registry_rollback", "A catalog was older than the one before it"),
 ];
 
+/// What a type of the server's own says.
+pub(crate) fn description(event_type: &str) -> Option<&'static str> {
+    BUILT_IN.iter().find(|(name, _)| *name == event_type).map(|(_, description)| *description)
+}
+
 pub(super) fn routes(table: &mut RouteTable<Api>) {
     table.add(
         Method::GET,

@@ -1,0 +1,78 @@
+-- Heldar store, schema 6, SQLite. The PostgreSQL text beside it describes the same tables.
+--
+-- Webhooks: who wants to be told of events, how far each of them is, what became of each event that was sent.
+-- Units as in schema 1.
+
+-- Somebody who is told of events over HTTP. What can be set, and behind it how the subscription stands.
+CREATE TABLE webhook (
+    -- `whs_` and 32 hexadecimal digits.
+    id              TEXT PRIMARY KEY CHECK (length(id) = 36),
+    name            TEXT NOT NULL CHECK (length(name) > 0),
+    -- Where to, sealed: addresses of services hold tokens.
+    url             TEXT NOT NULL CHECK (length(url) > 0),
+    -- What requests are signed or authorised with, sealed.
+    secret          TEXT CHECK (length(secret) > 0),
+    -- JSON list of types, of which one may end in `*`.
+    event_types     TEXT NOT NULL,
+    min_severity    TEXT NOT NULL CHECK (min_severity IN ('info', 'warning', 'critical')),
+    -- JSON list of cameras; empty: all, and what is about none.
+    camera_ids      TEXT NOT NULL,
+    -- In which form requests are made.
+    format          TEXT NOT NULL CHECK (format IN ('heldar', 'ntfy', 'telegram', 'slack', 'pushover')),
+    -- Whom the service is to tell, where its form names somebody.
+    recipient       TEXT CHECK (length(recipient) > 0),
+    enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_us      INTEGER NOT NULL,
+    updated_us      INTEGER NOT NULL,
+    -- Counts changes of the columns above; an update names the revision that it was made from.
+    revision        INTEGER NOT NULL CHECK (revision >= 1),
+    -- Every event up to this number was delivered, given up, or not for it.
+    cursor_seq      INTEGER NOT NULL CHECK (cursor_seq >= 0),
+    -- When the newest of them was known; null: there was none yet.
+    cursor_us       INTEGER,
+    -- Since when nothing was delivered; null: the last attempt succeeded.
+    failing_us      INTEGER,
+    -- The next attempt is not made before; null: it may be made now.
+    next_attempt_us INTEGER,
+    -- Why the server has disabled it; null: it has not.
+    disabled_reason TEXT CHECK (length(disabled_reason) > 0),
+    -- When it was last told that its URL or secret cannot be opened.
+    warned_us       INTEGER
+) STRICT;
+
+-- What became of an event for a subscription, and of a test. One row for all attempts.
+CREATE TABLE webhook_delivery (
+    -- `whd_` and 32 hexadecimal digits, which follow from the subscription and the event.
+    id              TEXT PRIMARY KEY CHECK (length(id) = 36),
+    webhook_id      TEXT NOT NULL REFERENCES webhook (id) ON DELETE CASCADE,
+    -- No foreign key: the event may be gone. Null: a test, or a note about events that are gone.
+    event_id        TEXT CHECK (length(event_id) = 36),
+    event_type      TEXT,
+    event_seq       INTEGER,
+    status          TEXT NOT NULL CHECK (status IN ('delivered', 'failed')),
+    -- Attempts in all, replays among them; and those that the receiver refused.
+    attempts        INTEGER NOT NULL CHECK (attempts >= 0),
+    refusals        INTEGER NOT NULL CHECK (refusals BETWEEN 0 AND attempts),
+    -- HTTP status of the last answer.
+    response_code   INTEGER CHECK (response_code BETWEEN 100 AND 999),
+    error           TEXT,
+    created_us      INTEGER NOT NULL,
+    delivered_us    INTEGER CHECK ((delivered_us IS NOT NULL) = (status = 'delivered')),
+    -- When it is tried again; null: it is not.
+    next_attempt_us INTEGER,
+    -- 1: given up.
+    parked          INTEGER NOT NULL CHECK (parked IN (0, 1)),
+    UNIQUE (webhook_id, event_id)
+) STRICT;
+CREATE INDEX webhook_delivery_newest ON webhook_delivery (webhook_id, created_us, id);
+CREATE INDEX webhook_delivery_status ON webhook_delivery (webhook_id, status, created_us, id);
+CREATE INDEX webhook_delivery_age ON webhook_delivery (created_us, id);
+CREATE INDEX webhook_delivery_failed ON webhook_delivery (webhook_id, event_seq)
+    WHERE status = 'failed' AND event_seq IS NOT NULL;
+
+-- Events that are to be sent once more.
+CREATE TABLE webhook_replay (
+    webhook_id TEXT NOT NULL REFERENCES webhook (id) ON DELETE CASCADE,
+    event_seq  INTEGER NOT NULL,
+    PRIMARY KEY (webhook_id, event_seq)
+) STRICT, WITHOUT ROWID;
