@@ -160,6 +160,10 @@ slugs! {
         RecordingDisabled = "recording_disabled",
         /// The server records nothing.
         RecorderOff = "recorder_off",
+        /// Its schedule has no window open.
+        OutsideSchedule = "outside_schedule",
+        /// It waits for something to happen.
+        AwaitingTrigger = "awaiting_trigger",
     }
 }
 

@@ -12,7 +12,6 @@ pub(crate) const ABSENT: &[Part] = &[
     Part::SecondFactor,
     Part::Shares,
     Part::DatabaseBackup,
-    Part::Triggers,
     Part::DiskHealth,
     Part::FootageBackup,
     Part::Mirror,

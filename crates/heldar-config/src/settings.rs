@@ -229,6 +229,10 @@ pub struct RecorderSettings {
     pub stall: Micros,
     /// Time without a picture that raises `camera_offline`.
     pub offline_debounce: Micros,
+    /// Memory for what is held before something happens, of all streams together.
+    pub preroll_bytes: usize,
+    /// Longest time between looks at schedules.
+    pub schedule_check: Micros,
 }
 
 /// What a new camera gets where its creator says nothing.
@@ -660,6 +664,8 @@ fn recorder(values: &Values) -> RecorderSettings {
         sync_interval: values.seconds("HELDAR_SYNC_INTERVAL_S"),
         stall: values.seconds("HELDAR_STREAM_STALL_S"),
         offline_debounce: values.seconds("HELDAR_OFFLINE_DEBOUNCE_S"),
+        preroll_bytes: values.usize("HELDAR_PREROLL_MEMORY_MB").saturating_mul(1 << 20),
+        schedule_check: values.seconds("HELDAR_SCHEDULE_CHECK_INTERVAL_S"),
     }
 }
 

@@ -4,25 +4,25 @@
 //! sessions end, fragments are written, files are sealed and synced, rows are committed, the store is closed.
 
 mod background;
+mod down;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use heldar_base::{
-    CameraId, Cause, Clock as _, Interval, Micros, NotWanted, ReasonClass, Scope, StreamId, StreamKind,
-    WallTime,
+    CameraId, Clock as _, Interval, Micros, ReasonClass, Scope, StreamId, StreamKind, WallTime,
 };
 use heldar_config::{DatabaseTarget, Settings};
 use heldar_disk::{Disk, SegmentWriter, Tag, WriterConfig};
 use heldar_http::{Lifecycle, Phase};
 use heldar_ingest::{SessionError, Source, SystemClock, TransportPolicy};
 use heldar_live::Cut;
-use heldar_recorder::{AudioPolicy, RecorderConfig, StatusConfig};
+use heldar_recorder::{AudioPolicy, Orders, RecorderConfig, StatusConfig};
 use heldar_store::op::{DeleteSetting, PutSetting};
 use heldar_store::{
     AuditEntry, Camera, CameraQuery, CameraStatus, Condition, DatabaseUrl, Gap, RtspTransport, Store,
-    StoreConfig, StoreError, TimeRange,
+    StoreConfig, StoreError, TimeRange, WantedChange,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -47,6 +47,7 @@ use crate::front::Refusals;
 use crate::fsck::scrub::Scrub;
 use crate::health::{DiskWatch, Health, StoreWatch};
 use crate::live::Watching;
+use crate::modes::{Modes, is_recorded};
 use crate::perception::Perception;
 use crate::playback::{PlanCache, Sessions};
 use crate::reads::{Read, Reads};
@@ -57,6 +58,7 @@ use crate::snapshots::Snapshots;
 use crate::stills::Stills;
 use crate::webhooks::Webhooks;
 use crate::zones::Zones;
+use down::Down;
 
 /// Key of the setting that tells a clean stop.
 const STOPPED_AT: &str = "server_stopped_at";
@@ -169,6 +171,8 @@ pub struct Kernel {
     pub webhooks: Arc<Webhooks>,
     /// Scheduled snapshots.
     pub snapshots: Snapshots,
+    /// Record modes: what every camera owes.
+    pub modes: Modes,
     /// Limits of footage, and leases on segments.
     pub retention: Retention,
     /// The check of older days.
@@ -264,12 +268,14 @@ impl Kernel {
             settings: RetentionConfig::from(&settings),
         };
         let guard = Arc::new(CameraGuard::new(&settings));
+        let modes = Modes::new(settings.recorder.preroll_bytes);
         let (reports, inbox) = mpsc::unbounded_channel();
         let shared = Shared {
             clock,
             writer: writer.clone(),
             live: live.clone(),
             keys: Arc::new(AtomicU64::new(1)),
+            rolls: modes.rolls.clone(),
             gather: Arc::default(),
             guard: guard.clone(),
             reports,
@@ -298,6 +304,7 @@ impl Kernel {
             perception,
             stills: Stills::new(settings.decoder.program.clone()),
             zones,
+            modes,
             snapshots: Snapshots::new(&settings),
             registry: Registry::default(),
             reads: Reads::default(),
@@ -348,8 +355,13 @@ impl Kernel {
                 let at = open_gaps.iter().position(|gap| gap.camera == camera.id);
                 let gap = at.map(|at| open_gaps.swap_remove(at));
                 let status = statuses.iter().find(|status| status.camera == camera.id).cloned();
+                let kept_at = status.as_ref().map_or(WallTime::EPOCH, |status| status.updated_at);
                 let seed = self.seed(camera, status, gap, (down, down_since)).await?;
                 self.supervisor.watch(&camera.id, seed);
+                if let Some(change) = self.last_wanted(&camera.id).await? {
+                    let (plan, _) = self.record_plan(camera).await?;
+                    self.take_up(camera, plan, (change.at.max(kept_at), change.reason), |at| down.cause(at));
+                }
                 self.apply(camera).await?;
             }
             after = page.next;
@@ -368,10 +380,7 @@ impl Kernel {
         (down, down_since): (Down, WallTime),
     ) -> Result<WatchSeed, StoreError> {
         let stream = StreamId::new(camera.id.clone(), camera.fields.record_stream);
-        // The change that holds now comes first.
-        let from_now = TimeRange { from: Some(self.clock.wall()), to: None };
-        let history = self.store.wanted_history(&Scope::All, &camera.id, from_now, None, 1).await?;
-        let resume = match history.rows.first() {
+        let resume = match self.last_wanted(&camera.id).await? {
             Some(change) if change.reason.is_none() => {
                 let last = self.store.last_segment(&Scope::All, &stream).await?;
                 let covered = last.as_ref().map_or(change.at, |segment| segment.end.max(change.at));
@@ -388,6 +397,14 @@ impl Kernel {
             None => None,
         };
         Ok(WatchSeed { stream, config: self.status_config(camera), stored, resume, open_gap })
+    }
+
+    /// The newest change of what was wanted of a camera.
+    async fn last_wanted(&self, camera: &CameraId) -> Result<Option<WantedChange>, StoreError> {
+        // The change that holds now comes first.
+        let from_now = TimeRange { from: Some(self.clock.wall()), to: None };
+        let history = self.store.wanted_history(&Scope::All, camera, from_now, None, 1).await?;
+        Ok(history.rows.into_iter().next())
     }
 
     fn status_config(&self, camera: &Camera) -> StatusConfig {
@@ -423,25 +440,12 @@ impl Kernel {
         }
     }
 
-    /// Whether recording of a camera is wanted.
-    pub fn wanted(&self, camera: &Camera) -> Result<(), NotWanted> {
-        if !camera.fields.enabled {
-            Err(NotWanted::CameraDisabled)
-        } else if !self.settings.recorder.enabled {
-            Err(NotWanted::RecorderOff)
-        } else if !camera.fields.record_enabled {
-            Err(NotWanted::RecordingDisabled)
-        } else {
-            Ok(())
-        }
-    }
-
     /// Tells everything that runs of a camera as it is now: a new one, an edited one, or one found at start.
     ///
     /// # Errors
     /// The store gave no numbers for its streams.
     pub async fn apply(&self, camera: &Camera) -> Result<(), StoreError> {
-        let wanted = self.wanted(camera);
+        let (plan, revisions) = self.record_plan(camera).await?;
         let recorded = StreamId::new(camera.id.clone(), camera.fields.record_stream);
         if self.supervisor.view(&camera.id).is_none() {
             let seed = self.seed(camera, None, None, (Down::Not, WallTime::EPOCH)).await?;
@@ -452,23 +456,26 @@ impl Kernel {
                 WatchSeed { stream: recorded.clone(), config, stored: None, resume: None, open_gap: None };
             self.supervisor.watch(&camera.id, seed);
         }
-        let at = self.clock.wall();
-        self.journal.push(Entry::Wanted { camera: camera.id.clone(), at, reason: wanted.err() });
-        self.supervisor.wanted(&camera.id, at, wanted);
+        let mut streams = Vec::new();
         for kind in [StreamKind::Main, StreamKind::Sub] {
             let stream = StreamId::new(camera.id.clone(), kind);
-            let record = wanted.is_ok()
-                && (kind == camera.fields.record_stream
-                    || (kind == StreamKind::Sub && camera.fields.record_sub));
-            if record {
+            if plan.off.is_none() && is_recorded(camera, kind) {
                 self.numbers.ensure(&self.store, &stream).await?;
             }
             let not_before = match self.ingest.get(&stream) {
                 Some(handle) => handle.settings().not_before,
                 None => self.newest_end(&stream).await?.max(BUILT_AFTER),
             };
-            self.ingest.apply(&stream, self.stream_settings(camera, kind, record, not_before));
+            streams.push((stream, not_before));
         }
+        self.adopt(camera, plan, |orders| {
+            for (stream, not_before) in streams {
+                let orders = if is_recorded(camera, stream.kind) { *orders } else { Orders::NOTHING };
+                let settings = self.stream_settings(camera, stream.kind, orders, not_before);
+                let edits = settings.edits.wrapping_add(revisions);
+                self.ingest.apply(&stream, StreamSettings { edits, ..settings });
+            }
+        });
         self.camera_is_active(&camera.id, camera.fields.enabled && camera.removed_at.is_none());
         if !camera.fields.enabled {
             self.watching.viewers.cut_camera(&camera.id, Cut::CameraDisabled);
@@ -495,6 +502,7 @@ impl Kernel {
         self.watching.camera_removed(camera);
         self.camera_is_active(camera, false);
         self.supervisor.forget(camera);
+        self.modes.forget(camera);
     }
 
     /// Where a camera is, its secrets opened.
@@ -547,14 +555,16 @@ impl Kernel {
         &self,
         camera: &Camera,
         kind: StreamKind,
-        record: bool,
+        orders: Orders,
         not_before: WallTime,
     ) -> StreamSettings {
         let fields = &camera.fields;
         let segment = Micros::from_secs(i64::from(fields.segment_seconds));
         StreamSettings {
             source: self.source(camera, kind).map(Arc::new),
-            record,
+            session: orders.session,
+            take: orders.take,
+            keep: orders.keep,
             live: self.watching.wants(camera, kind),
             enabled: camera.fields.enabled,
             recorder: RecorderConfig {
@@ -643,36 +653,6 @@ fn stagger(camera: &CameraId, segment: Micros) -> Micros {
 /// FNV-1a; spreads ids, nothing more.
 fn spread(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
-}
-
-/// What kept the server away until now.
-#[derive(Clone, Copy, Debug)]
-enum Down {
-    /// Nothing: it has been running.
-    Not,
-    /// It was stopped in order.
-    Stopped,
-    /// It ended without order; the machine is up since then.
-    Unclean { up_since: Option<WallTime> },
-}
-
-impl Down {
-    fn of(stopped_at: Option<WallTime>, clock: &SystemClock) -> Self {
-        match stopped_at {
-            Some(_) => Down::Stopped,
-            None => Down::Unclean { up_since: heldar_disk::uptime().map(|up| clock.wall() - up) },
-        }
-    }
-
-    /// The cause of the hole after footage that ends at `covered`.
-    fn cause(self, covered: WallTime) -> Cause {
-        match self {
-            Down::Not => Cause::Starting,
-            Down::Stopped => Cause::ServerStopped,
-            Down::Unclean { up_since: Some(up) } if up > covered => Cause::HostDown,
-            Down::Unclean { .. } => Cause::ServerCrashed,
-        }
-    }
 }
 
 /// Where the store is.

@@ -17,6 +17,7 @@ pub mod health;
 pub mod kernel;
 pub mod ledger;
 pub mod live;
+pub mod modes;
 pub mod offline;
 pub mod perception;
 mod pixels;

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heldar_base::{CameraId, Micros, StreamId, StreamKind};
@@ -13,7 +13,7 @@ use heldar_ingest::{AddressGuard, Source, SystemClock, TransportPolicy};
 use heldar_kernel::engine::ingest::Ingest;
 use heldar_kernel::engine::live_index::LiveIndex;
 use heldar_kernel::engine::stream::{Shared, StreamSettings};
-use heldar_recorder::{AudioPolicy, RecorderConfig};
+use heldar_recorder::{AudioPolicy, PreRolls, RecorderConfig, Take};
 
 struct Anywhere;
 
@@ -74,6 +74,7 @@ async fn record(arguments: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
         writer: writer.clone(),
         live: live.clone(),
         keys: Arc::new(AtomicU64::new(1)),
+        rolls: Arc::new(Mutex::new(PreRolls::new(1 << 20))),
         gather: Arc::default(),
         guard: Arc::new(Anywhere),
         reports,
@@ -87,7 +88,9 @@ async fn record(arguments: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
             password: None,
             transport: TransportPolicy::Auto,
         })),
-        record: true,
+        session: true,
+        take: Some(Take { from: heldar_base::WallTime::EPOCH, until: heldar_base::WallTime::FAR_FUTURE }),
+        keep: None,
         live: false,
         enabled: true,
         recorder: RecorderConfig {

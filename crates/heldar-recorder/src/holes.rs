@@ -57,6 +57,8 @@ enum State {
     NotWanted,
     /// Wanted, and everything before `since` is accounted for.
     Wanted { since: WallTime, open: Option<WallTime> },
+    /// Not wanted any more from `end` on; footage before may still be on its way.
+    Ending { since: WallTime, end: WallTime },
 }
 
 impl HoleTracker {
@@ -85,17 +87,33 @@ impl HoleTracker {
 
     /// Recording becomes wanted.
     pub fn wanted(&mut self, now: WallTime) {
-        if self.state == State::NotWanted {
-            self.state = State::Wanted { since: now, open: None };
-            self.cause(now, Cause::Starting);
+        match self.state {
+            State::NotWanted => {
+                self.state = State::Wanted { since: now, open: None };
+                self.cause(now, Cause::Starting);
+            }
+            State::Ending { since, .. } => self.state = State::Wanted { since, open: None },
+            State::Wanted { .. } => {}
         }
     }
 
-    /// Recording stops being wanted.
-    pub fn not_wanted(&mut self, now: WallTime) -> Option<HoleChange> {
-        let State::Wanted { since, open } = std::mem::replace(&mut self.state, State::NotWanted) else {
+    /// Recording became wanted at `at`, while the server was kept away by `down`, which it was until `now`.
+    pub fn wanted_while_down(&mut self, at: WallTime, down: Cause, now: WallTime) {
+        if self.state == State::NotWanted {
+            self.state = State::Wanted { since: at, open: None };
+            self.causes = vec![(WallTime::EPOCH, down), (now, Cause::Starting)];
+        }
+    }
+
+    /// Recording stops being wanted. What footage before `now` lacks is a hole once it has had `slack` to come.
+    pub fn not_wanted(&mut self, now: WallTime, slack: Micros) -> Option<HoleChange> {
+        let State::Wanted { since, open } = self.state else { return None };
+        let lacks = now - since;
+        if open.is_none() && lacks > GAP_THRESHOLD && lacks <= GAP_THRESHOLD + slack {
+            self.state = State::Ending { since, end: now };
             return None;
-        };
+        }
+        self.state = State::NotWanted;
         self.close(since, now, open)
     }
 
@@ -120,9 +138,18 @@ impl HoleTracker {
 
     /// Footage of this interval is there.
     pub fn covered(&mut self, footage: Interval) -> Option<HoleChange> {
-        let State::Wanted { since, open } = self.state else { return None };
-        let change = self.close(since, footage.start, open);
-        self.state = State::Wanted { since: since.max(footage.end), open: None };
+        let (since, open, end) = match self.state {
+            State::NotWanted => return None,
+            State::Wanted { since, open } => (since, open, None),
+            State::Ending { since, end } => (since, None, Some(end)),
+        };
+        let change = self.close(since, end.map_or(footage.start, |end| end.min(footage.start)), open);
+        let since = since.max(footage.end);
+        self.state = match end {
+            None => State::Wanted { since, open: None },
+            Some(end) if end - since > GAP_THRESHOLD => State::Ending { since, end },
+            Some(_) => State::NotWanted,
+        };
         self.forget_before(footage.end);
         change
     }
@@ -130,7 +157,17 @@ impl HoleTracker {
     /// Looks whether the present hole has passed the threshold, or is by now one of another cause. `slack` is how long
     /// footage may be on its way.
     pub fn tick(&mut self, now: WallTime, slack: Micros) -> Option<HoleChange> {
-        let State::Wanted { since, open } = self.state else { return None };
+        let (since, open) = match self.state {
+            State::NotWanted => return None,
+            State::Wanted { since, open } => (since, open),
+            State::Ending { since, end } => {
+                if now - since <= GAP_THRESHOLD + slack {
+                    return None;
+                }
+                self.state = State::NotWanted;
+                return self.close(since, end, None);
+            }
+        };
         if let Some(start) = open {
             let cause = self.longest_cause(start, now);
             let renamed = self.told.replace(cause) != Some(cause);
@@ -149,7 +186,7 @@ impl HoleTracker {
     pub fn open_since(&self) -> Option<WallTime> {
         match self.state {
             State::Wanted { open, .. } => open,
-            State::NotWanted => None,
+            State::NotWanted | State::Ending { .. } => None,
         }
     }
 
@@ -224,7 +261,7 @@ mod tests {
         holes.wanted(t(0));
         assert_eq!(holes.covered(iv(500, 10_000)), None);
         assert_eq!(holes.covered(iv(13_000, 20_000)), None);
-        assert_eq!(holes.not_wanted(t(22_000)), None);
+        assert_eq!(holes.not_wanted(t(22_000), Micros::ZERO), None);
     }
 
     #[test]
@@ -251,6 +288,42 @@ mod tests {
             Some(HoleChange::Closed { start: t(10_000), end: t(20_000), cause: Cause::Unreachable })
         );
         assert_eq!(holes.covered(iv(21_000, 22_000)), None);
+    }
+
+    #[test]
+    fn footage_that_is_on_its_way_when_it_stops_being_wanted_may_still_come() {
+        let slack = Micros::from_secs(2);
+        let mut holes = HoleTracker::new();
+        holes.wanted(t(0));
+        assert_eq!(holes.covered(iv(0, 10_000)), None);
+        assert_eq!(holes.not_wanted(t(14_000), slack), None);
+        assert_eq!(holes.tick(t(14_500), slack), None);
+        assert_eq!(holes.covered(iv(10_000, 14_100)), None);
+        assert_eq!(holes.tick(t(90_000), slack), None);
+        // It does not come.
+        holes.wanted(t(100_000));
+        assert_eq!(holes.covered(iv(100_000, 110_000)), None);
+        holes.cause(t(110_000), Cause::Stalled);
+        assert_eq!(holes.not_wanted(t(114_000), slack), None);
+        assert_eq!(
+            holes.tick(t(115_100), slack),
+            Some(HoleChange::Closed { start: t(110_000), end: t(114_000), cause: Cause::Stalled })
+        );
+        assert_eq!(holes.tick(t(190_000), slack), None);
+    }
+
+    #[test]
+    fn what_was_wanted_while_the_server_was_away_is_missing_for_that() {
+        let mut holes = HoleTracker::resume(t(0), None, (Cause::ServerCrashed, t(0)), t(60_000));
+        assert_eq!(
+            holes.not_wanted(t(10_000), Micros::ZERO),
+            Some(HoleChange::Closed { start: t(0), end: t(10_000), cause: Cause::ServerCrashed })
+        );
+        holes.wanted_while_down(t(40_000), Cause::ServerCrashed, t(60_000));
+        assert_eq!(
+            holes.covered(iv(61_000, 62_000)),
+            Some(HoleChange::Closed { start: t(40_000), end: t(61_000), cause: Cause::ServerCrashed })
+        );
     }
 
     #[test]
@@ -340,7 +413,7 @@ mod tests {
                         if wanted_since.is_none() { wanted_since = Some(now); accounted = now; }
                     }
                     1 => {
-                        collect(holes.not_wanted(t(now)));
+                        collect(holes.not_wanted(t(now), Micros::ZERO));
                         if wanted_since.take().is_some() && now - accounted > 3_000 { expected.push((t(accounted), t(now))); }
                     }
                     2 => {

@@ -10,6 +10,8 @@
 //! 4. Orders of one serial come as `Begin`, `Append`*, `Seal`; intervals rise and never overlap.
 //! 5. A picture lasts at most max(2 s, 3 usual intervals); what is longer is a hole with cause `stalled`.
 //! 6. Audio never delays or drops a picture.
+//! 7. What was wanted up to an instant ends with the first picture past it; wanted again with that very picture, it goes on
+//!    there without a break.
 //!
 //! Never: builds bytes, touches a disk, reads a clock. Media time is that of the pictures.
 
@@ -20,6 +22,7 @@ use heldar_base::{Cause, EndReason, Interval, Micros, WallTime};
 use heldar_media::{AccessUnit, SyncKind, TrackKind, TrackParams};
 
 use crate::fragment::{AudioPlacer, Lead, Picture, shape_video};
+use crate::order::{AudioPolicy, Order, RecorderConfig, SegmentTracks, Serial, Skipped, Want};
 use crate::{Fragment, UsualInterval};
 
 /// A fragment that begins with a sync sample is not cut again at those that follow it more closely than this part of the
@@ -34,99 +37,13 @@ const AUDIO_GIVE_UP: Micros = Micros::from_secs(10);
 /// Length of a stream's only picture.
 const DEFAULT_INTERVAL: Micros = Micros::from_millis(40);
 
-/// How one stream is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecorderConfig {
-    /// Length after which a segment rotates at the next sync sample.
-    pub segment: Micros,
-    /// Added to the first segment of a run, so that cameras do not rotate together.
-    pub stagger: Micros,
-    /// Longest fragment.
-    pub fragment: Micros,
-    /// Largest fragment, in bytes.
-    pub fragment_bytes: usize,
-    /// Whether audio is written.
-    pub audio: AudioPolicy,
-}
-
-/// Whether audio is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AudioPolicy {
-    /// Where the stream has any.
-    Keep,
-    /// Never.
-    Leave,
-}
-
-/// The tracks of a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentTracks {
-    /// Pictures.
-    pub video: Arc<TrackParams>,
-    /// Sound, where there is any.
-    pub audio: Option<Arc<TrackParams>>,
-}
-
-/// Names a segment between the orders about it; unique within a recorder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Serial(pub u64);
-
-/// What is to be written.
-#[derive(Clone, Debug)]
-pub enum Order {
-    /// A new segment with its first fragment.
-    Begin {
-        /// Names it from now on.
-        serial: Serial,
-        /// Time zero of its media time.
-        start: WallTime,
-        /// Its tracks.
-        tracks: SegmentTracks,
-        /// Its pictures up to the next sync sample need the segment before it.
-        dependent: bool,
-        /// The fragment.
-        fragment: Fragment,
-    },
-    /// A further fragment of a segment.
-    Append {
-        /// Which segment.
-        serial: Serial,
-        /// A hole that lies between the fragment before and this one.
-        hole: Option<Interval>,
-        /// The fragment.
-        fragment: Fragment,
-    },
-    /// A segment is complete.
-    Seal {
-        /// Which segment.
-        serial: Serial,
-        /// End of its last picture.
-        end: WallTime,
-        /// Why.
-        reason: EndReason,
-        /// What keeps the footage away that would follow, where that is known.
-        cause: Option<Cause>,
-    },
-}
-
-/// Pictures and frames that were not recorded, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped {
-    /// Before the first sync sample of a run, or after a fault.
-    pub before_sync: u64,
-    /// Leading pictures of a run's first sync sample.
-    pub leading: u64,
-    /// Empty or absurdly large.
-    pub unusable: u64,
-    /// Audio frames outside the time of the segment.
-    pub audio: u64,
-}
-
 /// The recorder of one stream.
 #[derive(Debug)]
 pub struct Recorder {
     config: RecorderConfig,
-    wanted: bool,
+    wanted: Want,
+    /// Where recording ended in its time.
+    left_off: Option<LeftOff>,
     next_serial: u64,
     usual: UsualInterval,
     /// Audio parameters of the run, known before its first frame.
@@ -171,6 +88,15 @@ struct OpenFragment {
     newest: WallTime,
 }
 
+/// The picture past the end of what was wanted.
+#[derive(Debug)]
+struct LeftOff {
+    at: WallTime,
+    /// End of the footage before it.
+    boundary: WallTime,
+    params: Arc<TrackParams>,
+}
+
 /// A segment whose pictures are complete and whose last audio frames may still be on their way.
 #[derive(Debug)]
 struct Closing {
@@ -184,7 +110,8 @@ impl Recorder {
     pub fn new(config: RecorderConfig) -> Self {
         Recorder {
             config,
-            wanted: true,
+            wanted: Want::Until(WallTime::FAR_FUTURE),
+            left_off: None,
             next_serial: 1,
             usual: UsualInterval::new(),
             audio: None,
@@ -218,9 +145,22 @@ impl Recorder {
         self.floor
     }
 
-    /// Recording is wanted or not; acts at the next sync sample.
-    pub fn set_wanted(&mut self, wanted: bool) {
+    /// Which pictures are recorded from now on.
+    pub fn set_wanted(&mut self, wanted: Want) {
         self.wanted = wanted;
+    }
+
+    /// Whether a segment is open or about to be.
+    pub fn is_recording(&self) -> bool {
+        self.segment.is_some()
+    }
+
+    /// Pictures are missing between what came and what comes.
+    pub fn torn(&mut self, out: &mut Vec<Order>) {
+        self.finish_closing(out);
+        if let Some(segment) = self.segment.take() {
+            self.end(segment, EndReason::Disk, Some(Cause::Disk), out);
+        }
     }
 
     /// A session has begun; `audio` and its `silence` are known from its description.
@@ -230,6 +170,7 @@ impl Recorder {
         self.silence = silence;
         self.last_audio = None;
         self.last_shown = None;
+        self.left_off = None;
         self.first_of_run = true;
     }
 
@@ -264,15 +205,27 @@ impl Recorder {
     /// The session ended: everything received is written, the last picture at its usual length.
     pub fn run_ended(&mut self, reason: EndReason, cause: Option<Cause>, out: &mut Vec<Order>) {
         self.finish_closing(out);
-        if let Some(mut segment) = self.segment.take() {
-            let boundary = segment.fragment.newest + self.usual.get().unwrap_or(DEFAULT_INTERVAL);
-            self.cut(&mut segment, boundary, AudioCut::Last, out);
-            if segment.begun {
-                out.push(Order::Seal { serial: segment.serial, end: boundary, reason, cause });
-            }
+        if let Some(segment) = self.segment.take() {
+            self.end(segment, reason, cause, out);
         }
         self.audio = None;
+        self.left_off = None;
         self.first_of_run = true;
+    }
+
+    /// Ends a segment that nothing follows: its last picture at its usual length.
+    fn end(
+        &mut self,
+        mut segment: OpenSegment,
+        reason: EndReason,
+        cause: Option<Cause>,
+        out: &mut Vec<Order>,
+    ) {
+        let boundary = segment.fragment.newest + self.usual.get().unwrap_or(DEFAULT_INTERVAL);
+        self.cut(&mut segment, boundary, AudioCut::Last, out);
+        if segment.begun {
+            out.push(Order::Seal { serial: segment.serial, end: boundary, reason, cause });
+        }
     }
 
     /// A fragment of this segment could not be handed to the writer (its queue is full): the file is sealed with what it
@@ -315,7 +268,8 @@ impl Recorder {
             self.finish_closing(out);
         }
         let Some(mut segment) = self.segment.take() else {
-            self.start(unit, unit.captured_at, StartKind::Fresh);
+            let (start, kind) = self.follows_on(unit).unwrap_or((unit.captured_at, StartKind::Fresh));
+            self.start(unit, start, kind);
             return;
         };
         let newest = segment.fragment.newest;
@@ -361,7 +315,10 @@ impl Recorder {
                 self.finish_closing(out);
                 self.close_at(segment, boundary, reason, out);
                 self.finish_closing(out);
-                if self.wanted {
+                if reason == EndReason::NotWanted {
+                    let params = unit.params.clone();
+                    self.left_off = Some(LeftOff { at: unit.captured_at, boundary, params });
+                } else {
                     self.skipped.before_sync += 1;
                 }
                 return;
@@ -381,9 +338,20 @@ impl Recorder {
         (newest + usual).min(unit.captured_at).max(newest + Micros(1))
     }
 
+    /// Where and how a segment begins with `unit` if that is the picture that the one before ended with.
+    fn follows_on(&self, unit: &AccessUnit) -> Option<(WallTime, StartKind)> {
+        let left = self.left_off.as_ref()?;
+        let is_same = left.at == unit.captured_at && left.params.same_sample_entry(&unit.params);
+        let kind = if unit.sync.is_sync() { StartKind::Follows } else { StartKind::Dependent };
+        (is_same && left.boundary == self.floor).then_some((left.boundary, kind))
+    }
+
     fn decide(&self, segment: &OpenSegment, unit: &AccessUnit, rises: bool, changed: bool) -> Decision {
         let sync = unit.sync.is_sync();
         let empty = segment.fragment.pictures.is_empty();
+        if rises && matches!(self.wanted, Want::Until(until) if unit.captured_at >= until) {
+            return Decision::Stop { reason: EndReason::NotWanted };
+        }
         if changed {
             return if sync {
                 Decision::Rotate { reason: EndReason::Parameters, start: StartKind::Fresh }
@@ -391,7 +359,7 @@ impl Recorder {
                 Decision::Stop { reason: EndReason::Parameters }
             };
         }
-        if sync && !self.wanted {
+        if sync && self.wanted == Want::Nothing {
             return Decision::Stop { reason: EndReason::NotWanted };
         }
         if !rises || empty {
@@ -427,12 +395,14 @@ impl Recorder {
             self.skipped.before_sync += 1;
             return;
         }
-        if !self.wanted || (!unit.sync.is_sync() && kind != StartKind::Dependent) {
-            if self.wanted {
+        let is_wanted = self.wanted.takes(unit.captured_at);
+        if !is_wanted || (!unit.sync.is_sync() && kind != StartKind::Dependent) {
+            if is_wanted {
                 self.skipped.before_sync += 1;
             }
             return;
         }
+        self.left_off = None;
         if let Some(nominal) = unit.params.video().and_then(|v| v.nominal_interval)
             && self.usual.get().is_none()
         {

@@ -2,10 +2,13 @@
 //!
 //! Owns: which of the six states holds, when `camera_offline`, `camera_online` and `recorder_error` are raised.
 //! Contract: one `camera_offline` per outage, after the debounce; one `camera_online` when pictures return after a
-//! raised outage; `recorder_error` once per episode. `recording` is never claimed before a picture is on disk.
+//! raised outage; `recorder_error` once per episode. `recording` is never claimed before a picture is on disk. An armed
+//! camera is minded like one that is to be recorded: `disabled` while pictures arrive, `offline` when they do not.
 //! Never: reads a clock, stores anything.
 
 use heldar_base::{Micros, MonoTime, NotWanted, ReasonClass, WallTime};
+
+use crate::Demand;
 
 /// Both clocks at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +121,11 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct StatusMachine {
     config: StatusConfig,
-    wanted: Option<Result<(), NotWanted>>,
+    wanted: Option<Demand>,
     phase: Phase,
     /// Why it does not work; cleared by a picture on disk.
     trouble: Option<Trouble>,
-    /// Pictures reach the disk in the present session.
+    /// Pictures reach the disk in the present session; of an armed camera: they arrive.
     writing: bool,
     /// Newest picture on disk, or since when one has been wanted.
     quiet_since: Option<Now>,
@@ -176,7 +179,12 @@ impl StatusMachine {
 
     /// Why recording is not wanted, if it is not.
     pub fn not_wanted(&self) -> Option<NotWanted> {
-        self.wanted.and_then(Result::err)
+        self.wanted.and_then(Demand::not_wanted)
+    }
+
+    /// Whether it matters that pictures arrive.
+    fn is_minded(&self) -> bool {
+        matches!(self.wanted, Some(Demand::Wanted | Demand::Armed))
     }
 
     /// Takes new times.
@@ -184,22 +192,33 @@ impl StatusMachine {
         self.config = config;
     }
 
-    /// Recording is wanted, or why not.
-    pub fn wanted(&mut self, now: Now, wanted: Result<(), NotWanted>) {
+    /// What is owed from now on.
+    pub fn wanted(&mut self, now: Now, wanted: Demand) {
         if self.wanted == Some(wanted) {
             return;
         }
+        let was_minded = self.is_minded();
         let was = self.wanted.replace(wanted);
-        if wanted.is_ok() && !matches!(was, Some(Ok(()))) {
-            self.quiet_since = Some(now);
+        if wanted == Demand::Wanted {
+            // What a session brought before was of no account.
+            self.fruitless_since = self.fruitless_since.map(|_| now.mono);
         }
-        if wanted.is_err() {
-            // An outage that nobody minds any more ends without a word.
-            self.offline_raised = false;
-            self.error_raised = None;
-            self.stale_raised = false;
-            self.writing = false;
-            self.trouble = None;
+        match (was, wanted) {
+            // Pictures arrive, and none is on disk yet.
+            (Some(Demand::Armed), Demand::Wanted) if self.writing => {
+                self.writing = false;
+                self.quiet_since = Some(now);
+            }
+            (_, Demand::Wanted | Demand::Armed) if !was_minded => self.quiet_since = Some(now),
+            (_, Demand::Wanted | Demand::Armed) => {}
+            (_, Demand::Idle(_)) => {
+                // An outage that nobody minds any more ends without a word.
+                self.offline_raised = false;
+                self.error_raised = None;
+                self.stale_raised = false;
+                self.writing = false;
+                self.trouble = None;
+            }
         }
         self.settle(now);
     }
@@ -223,7 +242,22 @@ impl StatusMachine {
     /// Word of the last pictures of a session may come late: it changes nothing once the session is over or recording is
     /// not wanted any more.
     pub fn written(&mut self, now: Now) -> Option<StatusEvent> {
-        if self.phase != Phase::Streaming || self.wanted != Some(Ok(())) {
+        if self.wanted != Some(Demand::Wanted) {
+            return None;
+        }
+        self.well(now)
+    }
+
+    /// Pictures arrive; for an armed camera that is all it takes. Told again and again.
+    pub fn pictured(&mut self, now: Now) -> Option<StatusEvent> {
+        if self.wanted != Some(Demand::Armed) {
+            return None;
+        }
+        self.well(now)
+    }
+
+    fn well(&mut self, now: Now) -> Option<StatusEvent> {
+        if self.phase != Phase::Streaming {
             return None;
         }
         let event = match self.quiet_since {
@@ -271,7 +305,7 @@ impl StatusMachine {
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Now) -> Option<StatusEvent> {
-        if self.wanted != Some(Ok(())) || self.writing {
+        if !self.is_minded() || self.writing {
             return None;
         }
         let quiet = self.quiet_since?;
@@ -306,7 +340,7 @@ impl StatusMachine {
         let class = trouble.class;
         self.trouble = Some(trouble.clone());
         self.settle(now);
-        if hopeless && self.error_raised != Some(class) && matches!(self.wanted, Some(Ok(()))) {
+        if hopeless && self.error_raised != Some(class) && self.is_minded() {
             self.error_raised = Some(class);
             return Some(StatusEvent::Error { trouble });
         }
@@ -316,9 +350,10 @@ impl StatusMachine {
     fn settle(&mut self, now: Now) {
         let state = match self.wanted {
             None => CameraState::Unknown,
-            Some(Err(_)) => CameraState::Disabled,
-            Some(Ok(())) if self.writing => CameraState::Recording,
-            Some(Ok(())) => match &self.trouble {
+            Some(Demand::Idle(_)) => CameraState::Disabled,
+            Some(Demand::Armed) if self.writing => CameraState::Disabled,
+            Some(Demand::Wanted) if self.writing => CameraState::Recording,
+            Some(Demand::Wanted | Demand::Armed) => match &self.trouble {
                 Some(trouble) if is_hopeless(trouble.class) || self.stale_raised => CameraState::Error,
                 Some(_) => CameraState::Offline,
                 None => CameraState::Connecting,
@@ -353,7 +388,7 @@ mod tests {
 
     fn running() -> StatusMachine {
         let mut m = StatusMachine::new(CONFIG, at(0));
-        m.wanted(at(0), Ok(()));
+        m.wanted(at(0), Demand::Wanted);
         m.connecting(at(0));
         assert_eq!(m.state(), CameraState::Connecting);
         m.streaming(at(1));
@@ -404,7 +439,7 @@ mod tests {
     #[test]
     fn hopeless_classes_are_errors_raised_once_per_episode() {
         let mut m = StatusMachine::new(CONFIG, at(0));
-        m.wanted(at(0), Ok(()));
+        m.wanted(at(0), Demand::Wanted);
         assert!(matches!(m.ended(at(0), trouble(ReasonClass::Config)), Some(StatusEvent::Error { .. })));
         assert_eq!(m.ended(at(5), trouble(ReasonClass::Config)), None);
         assert_eq!(m.state(), CameraState::Error);
@@ -422,7 +457,7 @@ mod tests {
     #[test]
     fn connected_without_pictures_becomes_stale() {
         let mut m = StatusMachine::new(CONFIG, at(0));
-        m.wanted(at(0), Ok(()));
+        m.wanted(at(0), Demand::Wanted);
         m.connecting(at(0));
         m.streaming(at(1));
         assert_eq!(m.tick(at(30)), None);
@@ -462,9 +497,9 @@ mod tests {
         m.ended(at(20), trouble(ReasonClass::Closed));
         assert_eq!(m.written(at(21)), None);
         assert_eq!(m.state(), CameraState::Offline);
-        m.wanted(at(22), Err(NotWanted::CameraDisabled));
+        m.wanted(at(22), Demand::Idle(NotWanted::CameraDisabled));
         m.written(at(22));
-        m.wanted(at(23), Ok(()));
+        m.wanted(at(23), Demand::Wanted);
         assert_eq!(m.state(), CameraState::Connecting);
     }
 
@@ -472,9 +507,43 @@ mod tests {
     fn not_wanted_is_disabled_and_silent() {
         let mut m = running();
         m.ended(at(20), trouble(ReasonClass::Closed));
-        m.wanted(at(21), Err(NotWanted::RecordingDisabled));
+        m.wanted(at(21), Demand::Idle(NotWanted::RecordingDisabled));
         m.idle(at(21));
         assert_eq!(m.state(), CameraState::Disabled);
         assert_eq!(m.tick(at(1000)), None);
+    }
+
+    #[test]
+    fn an_armed_camera_is_disabled_while_pictures_arrive_and_offline_when_not() {
+        let mut m = StatusMachine::new(CONFIG, at(0));
+        m.wanted(at(0), Demand::Armed);
+        m.connecting(at(0));
+        assert_eq!(m.state(), CameraState::Connecting);
+        m.streaming(at(1));
+        assert_eq!(m.pictured(at(1)), None);
+        assert_eq!((m.state(), m.not_wanted()), (CameraState::Disabled, Some(NotWanted::AwaitingTrigger)));
+        for s in 2..1000 {
+            assert_eq!(m.tick(at(s)), None);
+        }
+        // Something happens: it records once that is on disk, and is armed again afterwards.
+        m.wanted(at(1000), Demand::Wanted);
+        assert_eq!(m.state(), CameraState::Connecting);
+        assert_eq!((m.pictured(at(1000)), m.tick(at(1000))), (None, None));
+        m.written(at(1001));
+        assert_eq!(m.state(), CameraState::Recording);
+        m.wanted(at(1030), Demand::Armed);
+        assert_eq!(m.written(at(1031)), None);
+        assert_eq!(m.state(), CameraState::Disabled);
+        // The next one would be missed.
+        m.pictured(at(1039));
+        m.ended(at(1040), trouble(ReasonClass::Unreachable));
+        assert_eq!(m.state(), CameraState::Offline);
+        assert_eq!(m.tick(at(1048)), None);
+        let offline = m.tick(at(1060));
+        assert!(matches!(offline, Some(StatusEvent::Offline { since, .. }) if since == at(1039).wall));
+        m.wanted(at(1070), Demand::Wanted);
+        assert_eq!(m.state(), CameraState::Offline);
+        m.streaming(at(1080));
+        assert!(matches!(m.written(at(1081)), Some(StatusEvent::Online { .. })));
     }
 }

@@ -8,7 +8,7 @@ use heldar_base::{EndReason, Interval, Micros, MonoTime, WallTime};
 use heldar_media::{
     AccessUnit, AudioCodec, AudioParams, SyncKind, TrackKind, TrackParams, VideoCodec, VideoParams,
 };
-use heldar_recorder::{AudioPolicy, Fragment, Order, Recorder, RecorderConfig};
+use heldar_recorder::{AudioPolicy, Fragment, Order, Recorder, RecorderConfig, Want};
 use proptest::prelude::*;
 
 const T0: i64 = 1_700_000_000_000_000;
@@ -285,7 +285,8 @@ fn wanted_changes_act_at_sync_samples() {
     recorder.run_started(None, None);
     let mut out = Vec::new();
     for i in 0..200i64 {
-        recorder.set_wanted(!(60..130).contains(&i));
+        let until = if (60..130).contains(&i) { Want::Nothing } else { Want::Until(WallTime::FAR_FUTURE) };
+        recorder.set_wanted(until);
         let sync = if i % 25 == 0 { SyncKind::Closed } else { SyncKind::None };
         recorder.push(&picture(i * 40, sync, &params, i as usize), &mut out);
     }
@@ -464,4 +465,69 @@ fn empty_and_absurd_units_are_left_out() {
     let samples = segments.iter().flat_map(|s| &s.fragments).flat_map(|fragment| &fragment.video.samples);
     assert_eq!(tags(samples), [0, 3]);
     assert_eq!(recorder.skipped().unusable, 2);
+}
+
+/// Pictures of 40 ms, every 25th a sync sample.
+fn run_of(range: std::ops::Range<i64>) -> impl Iterator<Item = AccessUnit> {
+    let params = video_params(768, 0);
+    range.map(move |i| {
+        let sync = if i % 25 == 0 { SyncKind::Closed } else { SyncKind::None };
+        picture(i * 40, sync, &params, i as usize)
+    })
+}
+
+#[test]
+fn what_is_wanted_up_to_an_instant_ends_with_the_first_picture_past_it() {
+    let mut recorder = Recorder::new(config());
+    recorder.run_started(None, None);
+    recorder.set_wanted(Want::Until(WallTime(T0 + 2_010_000)));
+    let mut out = Vec::new();
+    run_of(0..150).for_each(|unit| recorder.push(&unit, &mut out));
+    assert!(!recorder.is_recording());
+    let segments = replay(&out);
+    assert_eq!(segments.len(), 1);
+    assert_eq!(segments[0].end, Some((WallTime(T0 + 51 * 40_000), EndReason::NotWanted)));
+    let tags: Vec<usize> = segments[0].fragments.iter().flat_map(|f| tags(f.video.samples.iter())).collect();
+    assert_eq!(tags, (0..51).collect::<Vec<_>>());
+}
+
+#[test]
+fn wanted_again_it_goes_on_with_the_picture_that_it_ended_with() {
+    let mut recorder = Recorder::new(config());
+    recorder.run_started(None, None);
+    recorder.set_wanted(Want::Until(WallTime(T0 + 2_010_000)));
+    let mut out = Vec::new();
+    run_of(0..60).for_each(|unit| recorder.push(&unit, &mut out));
+    recorder.set_wanted(Want::Until(WallTime(T0 + 5_000_000)));
+    // From memory: what it ended with, what came since, and then what comes.
+    run_of(51..150).for_each(|unit| recorder.push(&unit, &mut out));
+    let segments = replay(&out);
+    assert_eq!(segments.len(), 2);
+    assert_eq!(segments[1].start, Some(WallTime(T0 + 51 * 40_000)));
+    assert!(segments[1].dependent);
+    assert_eq!(segments[1].end, Some((WallTime(T0 + 5_000_000), EndReason::NotWanted)));
+    let tags: Vec<usize> = segments
+        .iter()
+        .flat_map(|segment| segment.fragments.iter())
+        .flat_map(|f| tags(f.video.samples.iter()))
+        .collect();
+    assert_eq!(tags, (0..125).collect::<Vec<_>>());
+    // With another picture it waits for a sync sample.
+    recorder.set_wanted(Want::Until(WallTime(T0 + 9_000_000)));
+    let mut out = Vec::new();
+    run_of(126..230).for_each(|unit| recorder.push(&unit, &mut out));
+    assert_eq!(replay(&out)[0].start, Some(WallTime(T0 + 6_000_000)));
+}
+
+#[test]
+fn where_pictures_are_missing_a_segment_ends() {
+    let mut recorder = Recorder::new(config());
+    recorder.run_started(None, None);
+    let mut out = Vec::new();
+    run_of(0..30).for_each(|unit| recorder.push(&unit, &mut out));
+    recorder.torn(&mut out);
+    run_of(40..80).for_each(|unit| recorder.push(&unit, &mut out));
+    let segments = replay(&out);
+    assert_eq!(segments[0].end, Some((WallTime(T0 + 30 * 40_000), EndReason::Disk)));
+    assert_eq!(segments[1].start, Some(WallTime(T0 + 50 * 40_000)));
 }

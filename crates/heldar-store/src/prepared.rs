@@ -294,6 +294,13 @@ fn snapshot_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     queries
 }
 
+fn record_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
+    let (camera, schedule) = (CameraId::new("a").unwrap(), PublicId::new("recsch", 1));
+    let of_camera = read::record::schedules_of_query(&camera);
+    let one = filters.iter().map(|filter| read::record::schedule_query(filter, schedule));
+    std::iter::once(of_camera).chain(one).collect()
+}
+
 fn zone_queries(filters: &[CameraFilter<'_>]) -> Vec<Query> {
     let camera = CameraId::new("a").unwrap();
     let zone = PublicId::new("zone", 1);
@@ -492,6 +499,7 @@ async fn composed_statements_run_on_both_engines() {
             .chain(perception_queries(&filters))
             .chain(snapshot_queries(&filters))
             .chain(webhook_queries())
+            .chain(record_queries(&filters))
             .chain(zone_queries(&filters))
             .chain(zone_event_queries(&filters));
         for query in queries {

@@ -1,11 +1,12 @@
 //! When a zone is in use and when its counters start anew, in civil time of a time zone.
 //!
-//! Owns: `schedule` and `counter_reset` of a zone's config, and the instants at which they change something. Never: what
-//! happens then.
+//! Owns: `schedule` and `counter_reset` of a zone's config as they are written down, and the instants of resets. Never: what
+//! happens then, or what becomes of windows when clocks change, which `heldar-timeline` decides.
 //!
-//! A time that the clocks skip is the instant they skip to; of a time that they show twice the first is meant.
+//! Of a time of a reset that the clocks show twice the first is meant; one that they skip moves on by as much as they do.
 
-use heldar_base::{Interval, WallTime};
+use heldar_base::WallTime;
+use heldar_timeline::WeekWindow;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan as _};
@@ -14,38 +15,14 @@ use serde_json::Value;
 use crate::config::Keys;
 use crate::zone::ZoneError;
 
+pub(crate) use heldar_timeline::Opening;
+
 /// Most windows of one schedule.
 const MAX_WINDOWS: usize = 100;
-/// Days that are looked at for the next change: a week and what may begin on its last day.
-const DAYS_AHEAD: i32 = 9;
 
 /// Windows of a week.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Schedule {
-    zone: TimeZone,
-    windows: Vec<Window>,
-}
-
-/// From one time of day to another on some days; not later than `from`, `to` is on the day after.
-#[derive(Clone, Debug, PartialEq)]
-struct Window {
-    days: Vec<Weekday>,
-    from: Time,
-    to: Time,
-}
-
-/// Whether a zone is in use, and until when that stays so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Opening {
-    pub(crate) open: bool,
-    /// `None`: for good.
-    pub(crate) until: Option<WallTime>,
-}
-
-impl Opening {
-    /// In use for good.
-    pub(crate) const ALWAYS: Opening = Opening { open: true, until: None };
-}
+pub(crate) struct Schedule(heldar_timeline::Schedule);
 
 impl Schedule {
     pub(crate) fn parse(keys: &Keys<'_>) -> Result<Schedule, ZoneError> {
@@ -58,46 +35,19 @@ impl Schedule {
         let window = |(index, value): (usize, &Value)| {
             let path = format!("{path}[{index}]");
             let keys = Keys::of(value, &path)?;
-            Ok(Window { days: days(&keys)?, from: time_of_day(&keys, "from")?, to: end_of_day(&keys, "to")? })
+            Ok(WeekWindow {
+                days: days(&keys)?,
+                from: time_of_day(&keys, "from")?,
+                to: end_of_day(&keys, "to")?,
+            })
         };
-        Ok(Schedule {
-            zone: time_zone(keys)?,
-            windows: list.iter().enumerate().map(window).collect::<Result<_, _>>()?,
-        })
+        let zone = time_zone(keys)?;
+        let windows = list.iter().enumerate().map(window).collect::<Result<_, _>>()?;
+        Ok(Schedule(heldar_timeline::Schedule::new(zone, windows)))
     }
 
     pub(crate) fn at(&self, at: WallTime) -> Opening {
-        let today = date(&self.zone, at);
-        let mut spans: Vec<Interval> = Vec::new();
-        for day in (-2..DAYS_AHEAD).filter_map(|n| today.checked_add(n.days()).ok()) {
-            for window in self.windows.iter().filter(|window| window.days.contains(&day.weekday())) {
-                let last = if window.to <= window.from { day.tomorrow() } else { Ok(day) };
-                let start = instant(&self.zone, day, window.from);
-                let end = last.ok().and_then(|last| instant(&self.zone, last, window.to));
-                if let (Some(start), Some(end)) = (start, end)
-                    && start < end
-                {
-                    spans.push(Interval::new(start, end));
-                }
-            }
-        }
-        spans.sort();
-        let mut opening = Opening { open: false, until: None };
-        for span in spans {
-            match opening.until {
-                _ if span.end <= at => {}
-                _ if !opening.open && span.start > at => {
-                    opening.until = Some(span.start);
-                    break;
-                }
-                Some(until) if span.start > until => break,
-                until => {
-                    let end = until.map_or(span.end, |until| until.max(span.end));
-                    opening = Opening { open: true, until: Some(end) };
-                }
-            }
-        }
-        opening
+        self.0.at(at)
     }
 }
 

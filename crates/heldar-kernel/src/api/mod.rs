@@ -17,6 +17,7 @@ pub mod live;
 pub mod media;
 pub mod paging;
 pub mod playback;
+pub mod records;
 pub mod requester;
 pub mod sites;
 pub mod snapshots;
@@ -57,6 +58,7 @@ pub fn routes() -> RouteTable<Api> {
     timeline::routes(&mut table);
     playback::routes(&mut table);
     stills::routes(&mut table);
+    records::routes(&mut table);
     snapshots::routes(&mut table);
     zones::routes(&mut table);
     ai::routes(&mut table);

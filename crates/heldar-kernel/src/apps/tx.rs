@@ -55,12 +55,18 @@ pub struct Tx {
 pub(crate) struct Collected {
     statements: Vec<AppStatement>,
     events: Vec<NewEvent>,
+    triggers: Vec<(CameraId, String)>,
 }
 
 impl Collected {
     /// Whether nothing is to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.statements.is_empty() && self.events.is_empty()
+        self.statements.is_empty() && self.events.is_empty() && self.triggers.is_empty()
+    }
+
+    /// Cameras of which a recording is to be started, and why.
+    pub(crate) fn triggers(&self) -> &[(CameraId, String)] {
+        &self.triggers
     }
 
     /// What is to be written for an app, in order.
@@ -107,6 +113,12 @@ impl Tx {
             std::future::pending::<()>().await;
         }
         self.store.app_rows(sql, values).await
+    }
+
+    /// Starts a recording of a camera that records by events, or extends the one that runs, when the batch is committed; of
+    /// other cameras nothing. `reason` is shown as its source, up to 64 characters.
+    pub fn trigger(&mut self, camera: CameraId, reason: impl Into<String>) {
+        self.collected.triggers.push((camera, reason.into()));
     }
 
     /// Raises an event; its site and number are filled in when it is committed.

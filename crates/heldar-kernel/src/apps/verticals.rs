@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use heldar_base::{Clock as _, WallTime};
+use heldar_base::{CameraId, Clock as _, WallTime};
 use heldar_http::RouteTable;
 use heldar_store::{AppMigration, AppRow, AppSql, AppValue, Store, StoreError};
 
@@ -81,6 +81,18 @@ impl AppContext {
     /// Raises an event; site and number are filled in when it is stored. Never waits.
     pub fn log_event(&self, event: AppEvent) {
         self.kernel.journal.push(Entry::Event(event.stamped(self.kernel.clock.wall())));
+    }
+
+    /// Starts a recording of a camera that records by events, or extends the one that runs; of other cameras nothing.
+    /// `reason` is shown as its source, up to 64 characters. Whether something is recorded.
+    ///
+    /// # Errors
+    /// The store is busy or lost.
+    pub async fn trigger(&self, camera: &CameraId, reason: &str) -> Result<bool, StoreError> {
+        let Some(op) = self.kernel.app_trigger(camera, reason) else { return Ok(false) };
+        let triggered = self.kernel.store.write(op).await?;
+        triggered.iter().for_each(|triggered| self.kernel.triggered(triggered));
+        Ok(triggered.is_some())
     }
 
     /// Reads what is committed.

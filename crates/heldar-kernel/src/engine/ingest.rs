@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use heldar_base::{Clock as _, MonoTime, StreamId};
 use heldar_live::{Bus, Feed};
+use heldar_recorder::Orders;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -182,6 +183,18 @@ impl Ingest {
         let streams = self.streams();
         let Some(handle) = streams.get(stream) else { return };
         handle.settings.send_if_modified(|current| std::mem::replace(&mut current.live, live) != live);
+        self.count(&streams);
+    }
+
+    /// Says what is to be recorded of a stream; everything else stays.
+    pub fn order(&self, stream: &StreamId, orders: &Orders) {
+        let streams = self.streams();
+        let Some(handle) = streams.get(stream) else { return };
+        handle.settings.send_if_modified(|current| {
+            let before = (current.session, current.take, current.keep);
+            (current.session, current.take, current.keep) = (orders.session, orders.take, orders.keep);
+            before != (current.session, current.take, current.keep)
+        });
         self.count(&streams);
     }
 

@@ -3,11 +3,11 @@
 //! Owns: when to connect and to try again, and the order in which a unit visits the bus and the recorder. Never: waits for
 //! a disk, a store or a viewer; everything it hands on goes into bounded queues or counters.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use heldar_base::{Cause, Clock as _, EndReason, Micros, ReasonClass, StreamId};
+use heldar_base::{Cause, Clock as _, EndReason, Interval, Micros, ReasonClass, StreamId, WallTime};
 use heldar_disk::{Muxer, NotTakenWhy, SegmentWriter, Tag};
 use heldar_ingest::{
     AddressGuard, Assembled, Assembler, Item, LeftOut, RtspSession, SessionError, Source, SystemClock,
@@ -15,7 +15,7 @@ use heldar_ingest::{
 };
 use heldar_live::Bus;
 use heldar_media::{AccessUnit, TrackKind, TrackParams};
-use heldar_recorder::{AudioPolicy, Backoff, Order, Recorder, RecorderConfig};
+use heldar_recorder::{AudioPolicy, Backoff, Held, Order, PreRolls, Recorder, RecorderConfig, Take, Want};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
@@ -27,13 +27,25 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// How often the patience for a session's first picture is doubled at most.
 const LONGER_WAITS: u32 = 3;
 
+/// While more than this waits for the disk, what is held in memory is not recorded faster than it is written.
+const QUEUED_BYTES: u64 = 16 << 20;
+/// Rest between looks at the disk then.
+const CATCH_UP: Duration = Duration::from_millis(50);
+
+/// What is held of all streams before something happens.
+pub type Rolls = Arc<Mutex<PreRolls<StreamId>>>;
+
 /// What a stream's task is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamSettings {
     /// Where the stream comes from, or why that is not known.
     pub source: Result<Arc<Source>, SessionError>,
-    /// Whether it is to be recorded.
-    pub record: bool,
+    /// Whether it is to be recorded, now or soon.
+    pub session: bool,
+    /// What of it is recorded.
+    pub take: Option<Take>,
+    /// How much of it is held in memory, should it have to be recorded.
+    pub keep: Option<Micros>,
     /// Whether somebody watches, or the stream is kept ready for that.
     pub live: bool,
     /// Whether the camera is switched on; without that nothing runs, whoever watches.
@@ -49,9 +61,13 @@ pub struct StreamSettings {
 }
 
 impl StreamSettings {
+    fn want(&self) -> Want {
+        self.take.map_or(Want::Nothing, |take| Want::Until(take.until))
+    }
+
     /// Whether a session is needed.
     pub fn run(&self) -> bool {
-        self.enabled && (self.record || self.live)
+        self.enabled && (self.session || self.live)
     }
 }
 
@@ -143,6 +159,8 @@ pub struct Shared {
     pub live: Arc<LiveIndex>,
     /// Numbers files.
     pub keys: Arc<AtomicU64>,
+    /// What is held in memory.
+    pub rolls: Rolls,
     /// When the thread rests.
     pub gather: Arc<Gather>,
     /// Which addresses cameras may have.
@@ -163,6 +181,10 @@ pub struct StreamTask {
     backoff: Backoff,
     group: Arc<retina::client::SessionGroup>,
     orders: Vec<Order>,
+    /// Whether the stream is held in memory.
+    is_kept: bool,
+    /// What was recorded last, without a break; while it goes on, without an end.
+    recorded: Option<Interval>,
     /// Sessions in a row that have not brought a picture.
     waited_in_vain: u32,
 }
@@ -230,12 +252,22 @@ impl StreamTask {
             backoff: Backoff::default(),
             group,
             orders: Vec::new(),
+            is_kept: false,
+            recorded: None,
             waited_in_vain: 0,
         }
     }
 
     /// Runs until the settings' sender is gone.
     pub async fn run(mut self) {
+        self.rolls().clear(&self.stream);
+        self.sessions().await;
+        let mut rolls = self.rolls();
+        rolls.clear(&self.stream);
+        rolls.keep(&self.stream, None);
+    }
+
+    async fn sessions(&mut self) {
         loop {
             let settings = self.settings.borrow_and_update().clone();
             if !settings.run() {
@@ -248,6 +280,9 @@ impl StreamTask {
             let began = Instant::now();
             let end = self.session(&settings).await;
             let ran = Micros::from_std(began.elapsed());
+            self.catch_up(u64::MAX);
+            self.rolls().clear(&self.stream);
+            self.recorded = None;
             self.recorder.run_ended(end.reason, end.cause, &mut self.orders);
             self.carry_out();
             self.bus.interrupt();
@@ -352,8 +387,7 @@ impl StreamTask {
             left_out: session.left_out.clone(),
             audio: outcome,
         });
-        self.recorder.configure(settings.recorder);
-        self.recorder.set_wanted(settings.record);
+        self.obey(settings);
         self.bus.begin(audio.clone(), assembler.silence(), assembler.law());
         self.recorder.run_started(audio, assembler.silence());
         let unsettled = Some((unsettled, None));
@@ -406,6 +440,7 @@ impl StreamTask {
                     }
                     stall.as_mut().reset(due);
                 }
+                () = sleep(CATCH_UP), if self.lags_behind() => self.catch_up(QUEUED_BYTES),
                 changed = self.settings.changed() => {
                     if changed.is_err() {
                         return RunEnd::ordered(EndReason::ServerStopped, Cause::ServerStopped);
@@ -414,8 +449,8 @@ impl StreamTask {
                     if let Some(end) = leaves(&current, &now) {
                         return end;
                     }
-                    self.recorder.configure(now.recorder);
-                    self.recorder.set_wanted(now.record);
+                    self.obey(&now);
+                    self.catch_up(QUEUED_BYTES);
                     current = now;
                 }
             }
@@ -468,10 +503,85 @@ impl StreamTask {
                 figures.session_us.store(unit.captured_at.0, Ordering::Relaxed);
             }
         }
-        self.recorder.push(&unit, &mut self.orders);
-        figures.longest_picture_us.store(self.recorder.longest_picture().0, Ordering::Relaxed);
-        self.bus.publish(Arc::new(unit));
+        let unit = Arc::new(unit);
+        if self.is_kept {
+            let mut rolls = self.rolls();
+            let is_read = rolls.is_read(&self.stream);
+            rolls.push(&self.stream, &unit);
+            drop(rolls);
+            if is_read {
+                self.catch_up(QUEUED_BYTES);
+            } else {
+                self.record(&unit);
+            }
+        } else {
+            self.record(&unit);
+        }
+        let longest = self.recorder.longest_picture().0;
+        self.figures.longest_picture_us.store(longest, Ordering::Relaxed);
+        self.bus.publish(unit);
         self.carry_out();
+    }
+
+    fn rolls(&self) -> MutexGuard<'_, PreRolls<StreamId>> {
+        self.shared.rolls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is to be recorded from now on; what is held of it is handed out by [`StreamTask::catch_up`].
+    fn obey(&mut self, settings: &StreamSettings) {
+        self.recorder.configure(settings.recorder);
+        self.recorder.set_wanted(settings.want());
+        let (is_recording, floor) = (self.recorder.is_recording(), self.recorder.floor());
+        let mut rolls = self.rolls();
+        if let Some(take) = settings.take
+            && take.from < take.until
+            && !is_recording
+            && !rolls.is_read(&self.stream)
+        {
+            rolls.start(&self.stream, take.from, floor);
+        }
+        rolls.keep(&self.stream, settings.keep);
+        let is_read = rolls.is_read(&self.stream);
+        drop(rolls);
+        self.is_kept = settings.keep.is_some() || is_read;
+    }
+
+    fn lags_behind(&self) -> bool {
+        self.is_kept && self.rolls().is_read(&self.stream)
+    }
+
+    /// Records what is held in memory, as long as no more than so much waits for the disk.
+    fn catch_up(&mut self, queued_bytes: u64) {
+        while self.is_kept && self.shared.writer.stats().queued_bytes.load(Ordering::Relaxed) < queued_bytes {
+            let held = self.rolls().next(&self.stream);
+            match held {
+                Some(Held::Unit(unit)) => self.record(&unit),
+                Some(Held::Torn) => {
+                    tracing::warn!(stream = %self.stream, "memory for what came before is short: footage is lost");
+                    self.recorder.torn(&mut self.orders);
+                }
+                None => return,
+            }
+            self.carry_out();
+        }
+    }
+
+    fn record(&mut self, unit: &AccessUnit) {
+        let was = self.recorder.is_recording();
+        self.recorder.push(unit, &mut self.orders);
+        let is = self.recorder.is_recording();
+        if was == is || !self.is_kept {
+            return;
+        }
+        let before = self.recorded.take();
+        let start = match before {
+            Some(before) if before.end >= unit.captured_at => before.start,
+            _ => unit.captured_at,
+        };
+        let end = if is { WallTime::FAR_FUTURE } else { self.recorder.floor().max(start) };
+        let footage = Interval::new(start, end);
+        self.recorded = Some(footage);
+        self.rolls().recorded(&self.stream, footage);
     }
 
     fn carry_out(&mut self) {

@@ -13,7 +13,7 @@ use heldar_disk::FaultKind;
 use heldar_ingest::TransportUsed;
 use heldar_media::TrackParams;
 use heldar_recorder::{
-    CameraState, HoleChange, HoleTracker, Now, StatusConfig, StatusEvent, StatusMachine, Trouble,
+    CameraState, Demand, HoleChange, HoleTracker, Now, StatusConfig, StatusEvent, StatusMachine, Trouble,
 };
 use heldar_store::{CameraStatus, FillState, Gap, Severity};
 use serde_json::json;
@@ -113,6 +113,8 @@ struct Watch {
     view: StatusView,
     figures: Option<Arc<StreamFigures>>,
     measured: Option<(Now, u64, u64)>,
+    /// Pictures received when that was last looked at.
+    received: u64,
     persist_due: bool,
     /// Time in holes over the threshold, by cause.
     missing: BTreeMap<Cause, Micros>,
@@ -188,6 +190,7 @@ impl Supervisor {
             view,
             figures: None,
             measured: None,
+            received: 0,
             persist_due: false,
             missing: BTreeMap::new(),
             // What lies before was counted by an earlier process.
@@ -208,20 +211,42 @@ impl Supervisor {
         }
     }
 
-    /// Recording of a camera is wanted from `at` (now) on, or why not. The same instant goes into the history of what was
-    /// wanted, so that both agree to the microsecond.
-    pub fn wanted(&self, camera: &CameraId, at: WallTime, wanted: Result<(), NotWanted>) {
+    /// What a camera owes from `at` (now) on. The same instant goes into the history of what was wanted, so that both agree
+    /// to the microsecond.
+    pub fn wanted(&self, camera: &CameraId, at: WallTime, demand: Demand) {
         let now = Now { mono: self.clock.mono(), wall: at };
         let mut cameras = self.cameras();
         let Some(watch) = cameras.get_mut(camera) else { return };
-        let change = match wanted {
-            Ok(()) => {
+        watch.machine.wanted(now, demand);
+        let change = match demand {
+            Demand::Wanted => {
                 watch.holes.wanted(now.wall);
+                // What is the matter already keeps the first picture away too.
+                if let Some(trouble) = watch.machine.trouble() {
+                    watch.holes.cause(now.wall, Cause::from(trouble.class));
+                }
                 None
             }
-            Err(_) => watch.holes.not_wanted(now.wall),
+            Demand::Armed | Demand::Idle(_) => watch.holes.not_wanted(now.wall, watch.slack(self.fragment)),
         };
-        watch.machine.wanted(now, wanted);
+        self.hole(camera, watch, change, now);
+        watch.persist_due = true;
+        watch.refresh(now);
+    }
+
+    /// What a camera owed from `at` on, while `down` kept the server away.
+    pub fn wanted_while_down(&self, camera: &CameraId, at: WallTime, demand: Demand, down: Cause) {
+        let now = self.now();
+        let mut cameras = self.cameras();
+        let Some(watch) = cameras.get_mut(camera) else { return };
+        let change = match demand {
+            Demand::Wanted => {
+                watch.holes.wanted_while_down(at, down, now.wall);
+                None
+            }
+            Demand::Armed | Demand::Idle(_) => watch.holes.not_wanted(at, Micros::ZERO),
+        };
+        watch.machine.wanted(now, demand);
         self.hole(camera, watch, change, now);
         watch.refresh(now);
     }
@@ -351,6 +376,10 @@ impl Supervisor {
             let change = watch.holes.tick(now.wall, slack);
             self.hole(camera, watch, change, now);
             watch.count_missing(now.wall);
+            if watch.receives() {
+                let event = watch.machine.pictured(now);
+                self.event(camera, event);
+            }
             let event = watch.machine.tick(now);
             self.event(camera, event);
             watch.measure(now);
@@ -510,6 +539,13 @@ impl Watch {
             .map_or(0, |f| f.longest_picture_us.load(std::sync::atomic::Ordering::Relaxed))
             .clamp(2_000_000, 120_000_000);
         Micros(longest) + fragment + fragment
+    }
+
+    /// Whether pictures have come since this was last asked.
+    fn receives(&mut self) -> bool {
+        let Some(figures) = &self.figures else { return false };
+        let pictures = figures.pictures.load(std::sync::atomic::Ordering::Relaxed);
+        std::mem::replace(&mut self.received, pictures) != pictures
     }
 
     fn measure(&mut self, now: Now) {

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use heldar_base::{CameraId, Micros, MonoTime};
+use heldar_base::{CameraId, Micros, MonoTime, NotWanted};
 use heldar_recorder::{CameraState, Now};
 
-use crate::engine::supervisor::StatusView;
+use crate::engine::supervisor::{SessionPhase, StatusView};
 
 /// A camera counts once it has been wanted for this long.
 const SETTLED: Micros = Micros::from_secs(30);
@@ -89,14 +89,15 @@ pub(super) struct WantedSince {
 impl WantedSince {
     /// Takes the states as they are now.
     pub(super) fn update(&mut self, now: Now, views: &[(CameraId, StatusView)]) {
-        let wanted = |camera: &CameraId| views.iter().any(|(id, view)| id == camera && is_wanted(view));
+        let counts = |view: &StatusView| is_wanted(view) || is_armed(view);
+        let wanted = |camera: &CameraId| views.iter().any(|(id, view)| id == camera && counts(view));
         self.since.retain(|camera, _| wanted(camera));
-        for (camera, _) in views.iter().filter(|(_, view)| is_wanted(view)) {
+        for (camera, _) in views.iter().filter(|(_, view)| counts(view)) {
             self.since.entry(camera.clone()).or_insert(now.mono);
         }
     }
 
-    /// Share of the cameras wanted for long enough that truly write, in percent with one decimal; 100 when there are none.
+    /// Share of the cameras wanted or armed for long enough that truly write or have a session, in percent with one decimal; 100 when there are none.
     pub(super) fn recording_percent(&self, now: Now, views: &[(CameraId, StatusView)]) -> f64 {
         let settled = |camera| self.since.get(camera).is_some_and(|since| now.mono - *since >= SETTLED);
         let counted: Vec<&StatusView> =
@@ -104,7 +105,11 @@ impl WantedSince {
         if counted.is_empty() {
             return 100.0;
         }
-        let recording = counted.iter().filter(|view| view.state == CameraState::Recording).count();
+        let does = |view: &&&StatusView| match is_armed(view) {
+            true => view.session == SessionPhase::Streaming,
+            false => view.state == CameraState::Recording,
+        };
+        let recording = counted.iter().filter(does).count();
         (recording as f64 / counted.len() as f64 * 1000.0).round() / 10.0
     }
 }
@@ -112,6 +117,11 @@ impl WantedSince {
 /// True when recording is wanted now.
 pub fn is_wanted(view: &StatusView) -> bool {
     view.not_wanted.is_none() && view.state != CameraState::Unknown
+}
+
+/// True when the camera has to be ready for what may happen.
+fn is_armed(view: &StatusView) -> bool {
+    view.not_wanted == Some(NotWanted::AwaitingTrigger)
 }
 
 /// The share that records against the share that has to.

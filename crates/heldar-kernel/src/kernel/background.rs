@@ -70,6 +70,10 @@ impl Kernel {
         }));
         let kernel = self.clone();
         tasks.push(tokio::spawn(async move {
+            keep("record modes", &kernel.health.restarts, || crate::modes::run(kernel.clone())).await;
+        }));
+        let kernel = self.clone();
+        tasks.push(tokio::spawn(async move {
             keep("snapshots", &kernel.health.restarts, || crate::snapshots::run(kernel.clone())).await;
         }));
         let kernel = self.clone();

@@ -192,7 +192,7 @@ impl Kernel {
     /// What a stream carries, measured, in bits per second.
     pub fn bits_per_second(&self, stream: &StreamId) -> Option<u64> {
         let view = self.supervisor.view(&stream.camera)?;
-        let is_measured = self.ingest.get(stream).is_some_and(|handle| handle.settings().record);
+        let is_measured = self.ingest.get(stream).is_some_and(|handle| handle.settings().take.is_some());
         let kilobits = view.bitrate_kbps.filter(|_| is_measured)?;
         Some((kilobits * 1000.0) as u64).filter(|bits| *bits > 0)
     }

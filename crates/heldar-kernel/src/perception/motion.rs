@@ -12,10 +12,10 @@ use heldar_base::{CameraId, Clock as _, Interval, Micros, PublicId, WallTime};
 use heldar_motion::{Area, Config, Detector, MotionUpdate, Plane, TrackedBox};
 use heldar_perception::task::Task;
 use heldar_perception::{TaskId, task};
-use heldar_store::op::{PutMotion, StoreBatch};
+use heldar_store::op::{Outcome, PutMotion, StoreBatch, WriteOp};
 use heldar_store::{
     AiTask, AiTaskFields, BatchStored, DetectionBox, ErrorKind, NewBatch, NewDetection, NewEvent, Producer,
-    Severity,
+    Severity, StoreError,
 };
 use heldar_zones::Detection;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::engine::journal::{random_bits, uuid};
 use crate::kernel::Kernel;
+use crate::modes::Source;
 use crate::zones::masks;
 
 /// The type of task, the label and the type of event.
@@ -300,8 +301,14 @@ fn bounds(area: Area) -> Option<DetectionBox> {
 
 impl Kernel {
     async fn store_motion(&self, news: News) {
+        if let Err(error) = self.commit_motion(&news).await {
+            tracing::debug!(camera = %news.camera, %error, "boxes of motion are not stored");
+        }
+    }
+
+    async fn commit_motion(&self, news: &News) -> Result<(), StoreError> {
         let now = self.clock.wall();
-        let mut batch = batch(&news, now);
+        let mut batch = batch(news, now);
         let NewBatch { camera, task_type, captured_at, detections, .. } = &mut batch;
         let seen = masks::Seen { camera, task_type, captured_at: *captured_at, now };
         self.zones.masks.apply(&seen, detections, |one| Detection {
@@ -312,13 +319,21 @@ impl Kernel {
             at: None,
         });
         if batch.detections.is_empty() && !news.update.boxes.is_empty() {
-            return;
+            return Ok(());
         }
-        match self.store.write(StoreBatch { batch }).await {
-            Ok(BatchStored::Stored { .. }) => self.perception.fanout.committed(),
-            Ok(BatchStored::Duplicate { .. }) => {}
-            Err(error) => tracing::debug!(camera = %news.camera, %error, "boxes of motion are not stored"),
+        // Motion that goes on keeps the recording open that it started.
+        let triggers = news.update.event_due || self.extends(&news.camera);
+        let trigger = triggers.then(|| self.trigger(&news.camera, Source::Motion)).flatten();
+        let is_triggered = trigger.is_some();
+        let ops = std::iter::once(StoreBatch { batch }.into()).chain(trigger.map(WriteOp::from));
+        let mut outcomes = self.store.write_all(ops.collect()).await?;
+        if is_triggered {
+            self.triggered_by(outcomes.pop())?;
         }
+        if let Some(BatchStored::Stored { .. }) = outcomes.pop().map(Outcome::of::<StoreBatch>).transpose()? {
+            self.perception.fanout.committed();
+        }
+        Ok(())
     }
 
     async fn store_spans(&self) {

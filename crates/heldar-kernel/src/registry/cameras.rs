@@ -232,7 +232,7 @@ async fn require_site(kernel: &Kernel, scope: &Scope, fields: &CameraFields) -> 
 }
 
 /// Tells the engine of a committed change; when that fails, again until it succeeds.
-async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
+pub(super) async fn tell_engine(kernel: &Arc<Kernel>, camera: &Camera) {
     let site = camera.fields.site_id.clone();
     kernel.accounts.change(|directory| directory.sites_mut().put_camera(camera.id.clone(), site));
     let Err(error) = kernel.apply(camera).await else { return };

@@ -15,6 +15,7 @@ mod error;
 mod fields;
 mod observed;
 mod probe;
+mod schedules;
 mod secret_fields;
 mod sites;
 mod urls;
@@ -29,6 +30,8 @@ pub use error::{FieldError, FieldFault, RegistryError};
 pub use fields::CameraChanges;
 pub use observed::{Observations, Seen};
 pub use probe::{Probe, ProbeFailure, Probes, Reached, probe};
+pub(crate) use schedules::time_of_day;
+pub use schedules::{change_schedule, create_schedule, delete_schedule};
 pub use sites::{SiteChanges, change_site, create_site, delete_site};
 pub use urls::CameraUrls;
 

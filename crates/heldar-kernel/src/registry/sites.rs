@@ -10,6 +10,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde_json::{Map, Value, json};
 
 use super::author::{Author, Target, masked};
+use super::cameras::tell_engine;
 use super::error::{FieldError, RegistryError};
 use super::to_its_end;
 use crate::kernel::Kernel;
@@ -89,11 +90,28 @@ pub async fn change_site(
         let audit = author.did(now, "update_site", target(&id), json!({ "fields": changed }));
         let (before, after) = (masked(Value::Object(before)), masked(Value::Object(after)));
         let audit = AuditEntry { before: Some(before), after: Some(after), ..audit };
+        let is_other_zone = fields.timezone != old.timezone;
         let op = UpdateSite { id: id.clone(), fields, revision: view.site.revision, now };
         kernel.store.manage(op, with(audit)).await.map_err(refused)?;
+        if is_other_zone {
+            rezone(&kernel, &id).await;
+        }
         read(&kernel, &id).await
     })
     .await
+}
+
+/// Cameras of a site look at their schedules anew.
+async fn rezone(kernel: &Arc<Kernel>, site: &SiteId) {
+    for camera in kernel.modes.of_site(site) {
+        match kernel.store.camera(&Scope::All, &camera).await {
+            Ok(Some(camera)) if camera.removed_at.is_none() => tell_engine(kernel, &camera).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%camera, %error, "another time zone reaches the camera with its next change")
+            }
+        }
+    }
 }
 
 /// Deletes a site.
@@ -115,6 +133,7 @@ pub async fn delete_site(
         let op = DeleteSite { id: id.clone(), on_cameras, now };
         kernel.store.manage(op, with(audit)).await.map_err(refused)?;
         kernel.accounts.change(|directory| directory.sites_mut().remove_site(&id));
+        rezone(&kernel, &id).await;
         Ok(())
     })
     .await

@@ -128,7 +128,9 @@ impl Kernel {
         at: WallTime,
         output: Output,
     ) -> Result<Unwritten, ShotError> {
-        let Some(handle) = self.ingest.get(stream).filter(|handle| handle.settings().record) else {
+        let is_recorded = |take: heldar_recorder::Take| at < take.until;
+        let handle = self.ingest.get(stream).filter(|handle| handle.settings().take.is_some_and(is_recorded));
+        let Some(handle) = handle else {
             return Ok(Unwritten::NotThere);
         };
         let mut units = handle.feed.bus().follow();

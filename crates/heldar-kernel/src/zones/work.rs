@@ -23,6 +23,7 @@ use super::tell::{self, About};
 use super::{CONSUMER, Order};
 use crate::apps::DetectionBatch;
 use crate::kernel::Kernel;
+use crate::modes::Source;
 use crate::perception::fanout::{Reader, patiently};
 
 /// Batches that are taken before what they led to is committed.
@@ -296,21 +297,30 @@ impl<'a> Work<'a> {
             let state = state(&id, camera, now);
             let (effects, wanted) = effects(self.kernel, camera, &self.gone, &found, now);
             let is_given_up = refused >= REFUSALS;
+            let happened = !effects.events.is_empty();
+            let trigger = happened.then(|| self.kernel.trigger(&id, Source::ZoneEvent)).flatten();
             if is_given_up {
                 tracing::error!(camera = %id, events = effects.events.len(), "what zones found is given up");
             }
             let ops = || {
                 let mut ops: Vec<WriteOp> = vec![SaveZoneState { state: state.clone() }.into()];
+                let trigger = trigger.clone().map(WriteOp::from);
                 if !is_given_up {
                     ops.extend(effects.ops());
                     ops.extend(found.iter().filter_map(|one| Some(one.audit.clone()?.into())));
+                    ops.extend(trigger);
                 }
                 ops
             };
-            let committed = patiently(|| self.kernel.store.write_all(ops())).await;
-            if let Err(error) = committed {
-                *refusals.entry(id).or_default() += 1;
-                return Err(error);
+            let mut outcomes = match patiently(|| self.kernel.store.write_all(ops())).await {
+                Ok(outcomes) => outcomes,
+                Err(error) => {
+                    *refusals.entry(id).or_default() += 1;
+                    return Err(error);
+                }
+            };
+            if trigger.is_some() && !is_given_up {
+                self.kernel.triggered_by(outcomes.pop())?;
             }
             refusals.remove(&id);
             camera.is_dirty = false;

@@ -10,11 +10,12 @@ use heldar_kernel::registry::Author;
 use heldar_kernel::snapshots::file_name;
 use heldar_perception::task::NewTask;
 use heldar_store::op::{
-    AppendEvents, AppendZoneEvents, CreateSnapshotSchedule, CreateZone, InsertClip, InsertSnapshot, OnTaken,
+    AppendEvents, AppendZoneEvents, CreateRecordSchedule, CreateSnapshotSchedule, CreateZone, InsertClip,
+    InsertSnapshot, OnTaken,
 };
 use heldar_store::{
-    CameraQuery, Clip, NewEvent, NewZoneEvent, Severity, Snapshot, SnapshotSchedule, SnapshotScheduleFields,
-    Zone, ZoneEvent, ZoneEventId, ZoneFields,
+    CameraQuery, Clip, NewEvent, NewZoneEvent, RecordSchedule, RecordScheduleFields, Severity, Snapshot,
+    SnapshotSchedule, SnapshotScheduleFields, Zone, ZoneEvent, ZoneEventId, ZoneFields,
 };
 use serde_json::{Value, json};
 
@@ -79,6 +80,7 @@ struct Things<'a> {
     files: BTreeMap<&'static str, String>,
     tasks: BTreeMap<&'static str, String>,
     schedules: BTreeMap<&'static str, String>,
+    record_schedules: BTreeMap<&'static str, String>,
     snapshots: BTreeMap<&'static str, (String, String)>,
     zones: BTreeMap<&'static str, String>,
     zone_events: BTreeMap<&'static str, ZoneEventId>,
@@ -90,7 +92,7 @@ impl<'a> Things<'a> {
     async fn new(house: &'a House, base: WallTime) -> Self {
         let (clips, sessions, number) = (BTreeMap::new(), BTreeMap::new(), std::cell::Cell::new(1));
         let (files, tasks) = (BTreeMap::new(), BTreeMap::new());
-        let (schedules, snapshots) = (BTreeMap::new(), BTreeMap::new());
+        let (schedules, record_schedules, snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (zones, zone_events, events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut things = Things {
             house,
@@ -100,6 +102,7 @@ impl<'a> Things<'a> {
             files,
             tasks,
             schedules,
+            record_schedules,
             snapshots,
             zones,
             zone_events,
@@ -115,6 +118,8 @@ impl<'a> Things<'a> {
             things.tasks.insert(camera, task);
             let schedule = things.schedule(camera).await;
             things.schedules.insert(camera, schedule);
+            let schedule = things.record_schedule(camera).await;
+            things.record_schedules.insert(camera, schedule);
             let snapshot = things.snapshot(camera).await;
             things.snapshots.insert(camera, snapshot);
             let zone = things.zone(camera).await;
@@ -147,6 +152,15 @@ impl<'a> Things<'a> {
         let fields = SnapshotScheduleFields { interval_seconds: 86_400, enabled: false };
         let (camera, now) = (CameraId::new(camera).unwrap(), self.house.now());
         self.house.kernel.store.write(CreateSnapshotSchedule { id, camera, fields, now }).await.unwrap();
+        id.to_string()
+    }
+
+    async fn record_schedule(&self, camera: &'static str) -> String {
+        self.number.set(self.number.get() + 1);
+        let id = PublicId::new(RecordSchedule::PREFIX, self.number.get());
+        let fields = RecordScheduleFields { days: vec![0], start_minute: 0, end_minute: 1, enabled: false };
+        let (camera, now) = (CameraId::new(camera).unwrap(), self.house.now());
+        self.house.kernel.store.write(CreateRecordSchedule { id, camera, fields, now }).await.unwrap();
         id.to_string()
     }
 
@@ -320,6 +334,14 @@ impl<'a> Things<'a> {
                 };
                 put("{schedule_id}", &id);
             }
+            "/api/v1/schedules/{schedule_id}" => {
+                let id = match (ghost, destroys) {
+                    (true, _) => nothing("recsch"),
+                    (false, true) => self.record_schedule(camera).await,
+                    (false, false) => self.record_schedules[camera].clone(),
+                };
+                put("{schedule_id}", &id);
+            }
             p if p.starts_with("/api/v1/zones/{zone_id}") => {
                 let id = match (ghost, destroys) {
                     (true, _) => nothing("zone"),
@@ -429,6 +451,9 @@ fn body(op: &Operation, camera: &str) -> Value {
         "/api/v1/cameras/{id}/ai-tasks" => json!({ "task_type": "asked" }),
         "/api/v1/cameras/{id}/zones" => {
             json!({ "name": "asked", "polygon": [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]] })
+        }
+        "/api/v1/cameras/{id}/schedules" => {
+            json!({ "days": [0], "time_start": "08:00", "time_end": "17:00" })
         }
         "/api/v1/zones/replay" => {
             json!({ "camera_id": camera, "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z" })

@@ -4,6 +4,7 @@
 mod exact;
 mod gst;
 mod judge;
+mod modes;
 mod reference;
 mod rig;
 mod sound;

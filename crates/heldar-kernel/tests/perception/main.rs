@@ -15,6 +15,7 @@ mod support;
 #[allow(dead_code, reason = "the tests of access use all of it")]
 #[path = "../access/tape.rs"]
 mod tape;
+mod triggers;
 mod truth;
 mod zones;
 

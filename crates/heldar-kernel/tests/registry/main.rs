@@ -8,6 +8,7 @@ mod audit;
 mod cameras;
 mod fields;
 mod live;
+mod schedules;
 mod scope;
 mod secrets;
 mod sites;

@@ -18,7 +18,7 @@ use heldar_kernel::engine::recovery::{Recovery, settle_gap};
 use heldar_kernel::engine::supervisor::{Supervisor, WatchSeed};
 use heldar_kernel::health::DiskGate;
 use heldar_kernel::retention::{Ground, Retention, RetentionConfig};
-use heldar_recorder::StatusConfig;
+use heldar_recorder::{Demand, StatusConfig};
 use heldar_store::{CodecParams, TimeRange};
 use heldar_testkit::sim::{SimDisk, Trace};
 
@@ -153,7 +153,7 @@ impl Engine {
         let seed = WatchSeed { stream: stream.clone(), config, stored: None, resume, open_gap };
         self.supervisor.watch(camera, seed);
         self.journal.push(Entry::Wanted { camera: camera.clone(), at: now, reason: None });
-        self.supervisor.wanted(camera, now, Ok(()));
+        self.supervisor.wanted(camera, now, Demand::Wanted);
     }
 
     /// End of the newest footage of a stream: nothing may be recorded before it.

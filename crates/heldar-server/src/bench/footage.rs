@@ -18,7 +18,7 @@ use heldar_kernel::engine::live_index::LiveIndex;
 use heldar_media::{
     AccessUnit, ParamTracker, SyncKind, TrackKind, TrackParams, VideoCodec, aac, read_picture,
 };
-use heldar_recorder::{AudioPolicy, Order, Recorder, RecorderConfig};
+use heldar_recorder::{AudioPolicy, Order, Recorder, RecorderConfig, Want};
 use heldar_rtsp::server::Format;
 use heldar_store::{DatabaseUrl, Store, StoreConfig};
 use heldar_testcam::mp4::{Movie, Mp4Track};
@@ -135,7 +135,7 @@ async fn record(
         Indexer::new(live.clone(), store.clone(), Arc::new(StreamNumbers::default()), SystemClock::new());
     let sound = tracks.iter().find(|track| track.kind == TrackKind::Audio).map(|track| track.params.clone());
     let silence = sound.as_deref().and_then(TrackParams::audio).and_then(aac::silence);
-    line.recorder.set_wanted(true);
+    line.recorder.set_wanted(Want::Until(WallTime::FAR_FUTURE));
     line.recorder.run_started(sound, silence);
     for count in 1.. {
         let Some(next) = tracks.iter_mut().min_by_key(|track| track.next_at()) else { break };

@@ -13,6 +13,7 @@ mod feed;
 pub(crate) mod frame_key;
 mod gap;
 mod page;
+mod record;
 mod segment;
 mod sign_in;
 mod snapshot;
@@ -42,6 +43,7 @@ pub use event::{
 pub use feed::{CommittedTo, FeedBatches, FeedFloors, FeedPage, FeedRow, FeedWants};
 pub use gap::{FillState, Gap, GapCursor, GapFilter, GapOrder, WantedChange};
 pub use page::{Page, TimeRange};
+pub use record::{RecordSchedule, RecordScheduleFields, RecordWindow, Triggered};
 pub use segment::{Hole, Segment, SegmentSpan, SegmentState};
 pub use sign_in::{ClientCursor, KnownClient, SignInFailure, SignInSession};
 pub use snapshot::{Snapshot, SnapshotFile, SnapshotSchedule, SnapshotScheduleFields};

@@ -143,7 +143,7 @@ impl Apply for RemoveCamera {
 /// and so all of their segments count as being deleted. Their files are then removed by whoever reads
 /// [`crate::Store::deleting_segments`] and [`crate::Store::deleting_clips`]. So are batches, detections and motion, whose
 /// rows [`super::Prunable::OfDeletedCameras`] then removes, snapshots, which [`super::RemoveSnapshots`] removes, and zone
-/// events, which [`super::RemoveZoneEvents`] removes; AI tasks, snapshot schedules and zones go with the commit. Clips to
+/// events, which [`super::RemoveZoneEvents`] removes; AI tasks, schedules and zones go with the commit. Clips to
 /// keep, events and audit rows stay.
 #[derive(Clone, Debug)]
 pub struct DeleteCamera {

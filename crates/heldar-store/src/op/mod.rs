@@ -22,6 +22,7 @@ mod motion;
 mod numbers;
 mod prune;
 mod prune_batches;
+mod record;
 mod segment;
 mod sign_in;
 mod site;
@@ -50,6 +51,9 @@ pub use gap::{AppendWanted, PutGap, RemoveGaps};
 pub use motion::PutMotion;
 pub(crate) use numbers::Numbers;
 pub use prune::{Prunable, Prune, ReturnFreePages};
+pub use record::{
+    CreateRecordSchedule, DeleteRecordSchedule, TriggerRecording, Unarmed, UpdateRecordSchedule,
+};
 pub use segment::{
     MarkDeleting, Markable, MendSegment, PutOutcome, PutSegment, RemoveMarked, RestateTotals, Seal,
 };
@@ -222,6 +226,15 @@ area! {
     }
 }
 area! {
+    /// Record schedules, recordings that something starts.
+    Modes {
+        CreateRecordSchedule -> crate::model::RecordSchedule,
+        UpdateRecordSchedule -> crate::model::RecordSchedule,
+        DeleteRecordSchedule -> (),
+        TriggerRecording -> Option<crate::model::Triggered>,
+    }
+}
+area! {
     /// Scheduled snapshots.
     Snapshots {
         CreateSnapshotSchedule -> crate::model::SnapshotSchedule,
@@ -329,6 +342,8 @@ pub enum WriteOp {
     History(History),
     /// Exported clips.
     Clips(Clips),
+    /// Record schedules, recordings that something starts.
+    Modes(Modes),
     /// Scheduled snapshots.
     Snapshots(Snapshots),
     /// People, API keys, login sessions, sign-in protection, preferences.
@@ -356,6 +371,7 @@ impl WriteOp {
             WriteOp::Ledger(op) => op.durability(),
             WriteOp::History(op) => op.durability(),
             WriteOp::Clips(op) => op.durability(),
+            WriteOp::Modes(op) => op.durability(),
             WriteOp::Snapshots(op) => op.durability(),
             WriteOp::Accounts(op) => op.durability(),
             WriteOp::Perception(op) => op.durability(),
@@ -373,6 +389,7 @@ impl WriteOp {
             WriteOp::History(History::AppendEvents(op)) => op.events.len(),
             WriteOp::Perception(Perception::StoreBatch(op)) => op.numbers(),
             WriteOp::Zones(Zones::AppendZoneEvents(op)) => op.events.len(),
+            WriteOp::Modes(Modes::TriggerRecording(_)) => 1,
             WriteOp::All(ops) => ops.iter().map(WriteOp::event_count).sum(),
             _ => 0,
         }
@@ -413,6 +430,7 @@ impl WriteOp {
             WriteOp::Ledger(op) => op.apply(tx).await,
             WriteOp::History(op) => op.apply(tx).await,
             WriteOp::Clips(op) => op.apply(tx).await,
+            WriteOp::Modes(op) => op.apply(tx).await,
             WriteOp::Snapshots(op) => op.apply(tx).await,
             WriteOp::Accounts(op) => op.apply(tx).await,
             WriteOp::Perception(op) => op.apply(tx).await,
@@ -447,6 +465,7 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     numbers::STATEMENTS,
     prune::STATEMENTS,
     prune_batches::STATEMENTS,
+    record::STATEMENTS,
     segment::STATEMENTS,
     sign_in::STATEMENTS,
     site::STATEMENTS,

@@ -19,6 +19,7 @@ pub(crate) mod event;
 pub(crate) mod feed;
 pub(crate) mod gap;
 pub(crate) mod motion;
+pub(crate) mod record;
 pub(crate) mod segment;
 pub(crate) mod sign_in;
 pub(crate) mod site;
@@ -33,6 +34,7 @@ pub(crate) use ai_task::{TASK_BY_ID, TASK_IN_SLOT, task_from};
 pub use camera::CameraQuery;
 pub(crate) use clip::{CLIP_BY_ID, clip_from};
 pub use consumer::Letters;
+pub(crate) use record::{RECORD_SCHEDULE_BY_ID, RECORD_WINDOW_OF, record_schedule_from, record_window_from};
 pub(crate) use snapshot::{SNAPSHOT_SCHEDULE_BY_ID, snapshot_schedule_from};
 pub(crate) use webhook::{WEBHOOK_BY_ID, webhook_from};
 pub(crate) use zone::{ZONE_BY_ID, ZONE_BY_NAME, zone_from};
@@ -73,6 +75,7 @@ pub(crate) const STATEMENTS: &[&[(&str, &str)]] = &[
     check::STATEMENTS,
     clip::STATEMENTS,
     segment::STATEMENTS,
+    record::STATEMENTS,
     snapshot::STATEMENTS,
     stream::STATEMENTS,
     webhook::STATEMENTS,

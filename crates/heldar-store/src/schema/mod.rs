@@ -52,7 +52,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         number: 6,
-        name: "webhooks",
+        name: "webhooks and record modes",
         sqlite: include_str!("sqlite_6.sql"),
         postgres: include_str!("postgres_6.sql"),
     },

@@ -76,3 +76,38 @@ CREATE TABLE webhook_replay (
     event_seq  INTEGER NOT NULL,
     PRIMARY KEY (webhook_id, event_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- A window of a week in which a camera is recorded, in civil time of the camera's site.
+CREATE TABLE record_schedule (
+    -- `recsch_` and 32 hexadecimal digits.
+    id           TEXT PRIMARY KEY CHECK (length(id) = 39),
+    camera_id    TEXT NOT NULL REFERENCES camera (id) ON DELETE CASCADE,
+    -- Days on which it begins, a digit each as they were sent: 0 is Monday.
+    days         TEXT NOT NULL CHECK (length(days) BETWEEN 1 AND 64),
+    -- Minutes since midnight; an end that is not later is on the day after.
+    start_minute INTEGER NOT NULL CHECK (start_minute BETWEEN 0 AND 1439),
+    end_minute   INTEGER NOT NULL CHECK (end_minute BETWEEN 0 AND 1439),
+    enabled      INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_us   INTEGER NOT NULL,
+    updated_us   INTEGER NOT NULL,
+    -- Counts changes; an update names the revision that it was made from.
+    revision     INTEGER NOT NULL CHECK (revision >= 1),
+    CHECK (start_minute <> end_minute)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_schedule_camera ON record_schedule (camera_id, created_us, id);
+
+-- The newest recording of a camera that something started. It stays when it is over, so that a start knows what was wanted
+-- while nothing ran.
+CREATE TABLE record_window (
+    camera_id   TEXT PRIMARY KEY REFERENCES camera (id) ON DELETE CASCADE,
+    -- When it happened.
+    opened_us   INTEGER NOT NULL,
+    -- What was captured from here on is part of it, as far as there is any: the pre-roll.
+    from_us     INTEGER NOT NULL CHECK (from_us <= opened_us),
+    -- First instant of what there was when it happened.
+    recorded_us INTEGER NOT NULL CHECK (recorded_us <= opened_us),
+    -- Pictures from here on are not part of it.
+    end_us      INTEGER NOT NULL CHECK (end_us >= opened_us),
+    -- What started it.
+    source      TEXT NOT NULL CHECK (length(source) BETWEEN 1 AND 64)
+) STRICT, WITHOUT ROWID;

@@ -16,6 +16,7 @@ mod inspection;
 mod ledger;
 mod paging;
 mod people;
+mod records;
 mod registry;
 mod scope;
 mod seen;
@@ -101,6 +102,12 @@ suite! {
     }
     clips {
         clips_live_and_go,
+    }
+    records {
+        record_schedules_are_kept,
+        triggers_open_and_extend_windows,
+        what_does_not_record_by_events_is_not_triggered,
+        a_trigger_commits_with_what_led_to_it,
     }
     snapshots {
         schedules_are_kept,

@@ -18,6 +18,7 @@ use heldar_store::{NewZoneEvent, ZoneBucketFilter, ZoneEvent, ZoneEventFilter};
 use serde_json::json;
 
 use crate::people::{account_id, create_key, create_person, failure, key_id, sign_in};
+use crate::records::{record_by_events, record_schedule, record_schedule_id, trigger};
 use crate::seen::{create_task, frame, store_batch, task_id};
 use crate::snapshots::{schedule, schedule_id, snapshot, snapshot_id};
 use crate::world::{
@@ -48,6 +49,9 @@ async fn fill(store: &Store) -> [Feed; 2] {
         store.write(InsertClip { clip: clip(number, name, 5) }).await.unwrap();
         store.write(schedule(number, name, 5)).await.unwrap();
         store.write(InsertSnapshot { snapshot: snapshot(number, name, 5) }).await.unwrap();
+        store.write(record_schedule(number, name, 5)).await.unwrap();
+        record_by_events(store, name).await;
+        store.write(trigger(name, 5, number)).await.unwrap();
         let status = CameraStatus {
             camera: camera(name),
             state: CameraState::Recording,
@@ -222,6 +226,9 @@ async fn read_everything(store: &Store, scope: &Scope, feeds: [Feed; 2]) -> Vec<
         ("batches of it", text(store.batches(scope, Some(&id), 0, 10).await)),
         ("snapshot_schedules", text(store.snapshot_schedules(scope, &id).await)),
         ("snapshot_schedule", text(store.snapshot_schedule(scope, schedule_id(2)).await)),
+        ("record_schedules", text(store.record_schedules(scope, &id).await)),
+        ("record_schedule", text(store.record_schedule(scope, record_schedule_id(2)).await)),
+        ("record_window", text(store.record_window(scope, &id).await)),
         ("snapshots", text(store.snapshots(scope, &id, all, None, 10).await)),
         ("snapshot", text(store.snapshot(scope, snapshot_id(2)).await)),
         ("clip_by_filename", text(store.clip_by_filename(scope, "clip_2.mp4").await)),

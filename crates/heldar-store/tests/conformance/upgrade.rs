@@ -9,6 +9,7 @@ use heldar_store::{
 };
 
 use crate::people::create_person;
+use crate::records::record_schedule;
 use crate::seen::{create_task, frame, store_batch};
 use crate::snapshots::{schedule, snapshot};
 use crate::webhooks::create_webhook;
@@ -134,6 +135,12 @@ pub(crate) async fn schema_5_is_brought_up_to_date(db: Db) {
     let made = store.write(create_webhook(1, "phone", 1)).await.unwrap();
     let events = store.events(&all, &EventFilter::default(), None, 10).await.unwrap().rows;
     assert!(made.standing.cursor_seq >= events[0].seq);
+    // Record modes work for cameras that were there.
+    let front = camera("front");
+    assert!(store.record_schedules(&all, &front).await.unwrap().is_empty());
+    assert_eq!(store.record_window(&all, &front).await.unwrap(), None);
+    store.write(record_schedule(1, "front", 1)).await.unwrap();
+    assert_eq!(store.record_schedules(&all, &front).await.unwrap().len(), 1);
     store.close().await;
     assert_eq!(db.open().await.webhooks(&all).await.unwrap(), [made]);
 }

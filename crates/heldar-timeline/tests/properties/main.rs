@@ -7,6 +7,7 @@ mod history;
 mod ledger;
 mod ranges;
 mod retention;
+mod schedules;
 mod sweeps;
 mod world;
 

@@ -8,9 +8,10 @@ use heldar_base::{CameraId, Capability, Clock as _, Micros, PublicId, WallTime};
 use heldar_http::{Access, ApiError, Caller, Camera, Code, Doc, Json, Limit, List, Page, Query, RouteTable};
 use heldar_perception::batch::check_event_type;
 use heldar_perception::task::MODE_LIVE;
-use heldar_store::op::AppendEvents;
+use heldar_store::op::{AppendEvents, Outcome, WriteOp};
 use heldar_store::{
-    AiTask, DetectionCursor, DetectionFilter, DetectionOrder, NewEvent, Severity, Share, TimeRange,
+    AiTask, DetectionCursor, DetectionFilter, DetectionOrder, NewEvent, Severity, Share, StoreError,
+    TimeRange,
 };
 use heldar_zones::Area;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use crate::api::events::{Event, Order};
 use crate::api::{Api, errors, words, zones};
 use crate::apps::attributes;
 use crate::engine::journal::uuid;
+use crate::modes::Source;
 use crate::zones::of_row;
 
 /// Detections that are read at once where each is looked at.
@@ -359,9 +361,31 @@ struct NewAppEvent {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     timestamp: Option<WallTime>,
-    /// True: start event recording, on cameras that record by events. There are none yet.
-    #[serde(default, rename = "trigger")]
-    _trigger: Option<bool>,
+    /// True: start event recording, on cameras that record by events.
+    #[serde(default)]
+    trigger: Option<bool>,
+}
+
+/// Stores an event and what it starts, in one commit; its number.
+async fn append(
+    kernel: Api,
+    event: NewEvent,
+    triggers: bool,
+) -> Result<Result<Vec<i64>, StoreError>, ApiError> {
+    let started = event.camera.as_ref().filter(|_| triggers);
+    let trigger = started.and_then(|camera| kernel.trigger(camera, Source::AppEvent));
+    let is_triggered = trigger.is_some();
+    let events = WriteOp::from(AppendEvents { events: vec![event] });
+    let ops = std::iter::once(events).chain(trigger.map(WriteOp::from)).collect();
+    // To its end: what is stored is recorded, whoever waits for the answer.
+    let done = tokio::spawn(async move {
+        let mut outcomes = kernel.store.write_all(ops).await?;
+        if is_triggered {
+            kernel.triggered_by(outcomes.pop())?;
+        }
+        outcomes.pop().map_or_else(|| Ok(Vec::new()), Outcome::of::<AppendEvents>)
+    });
+    done.await.map_err(ApiError::internal)
 }
 
 async fn raise(
@@ -389,8 +413,8 @@ async fn raise(
         created_at: now,
         payload: payload.into(),
     };
-    let append = AppendEvents { events: vec![event.clone()] };
-    let seqs = kernel.store.write(append).await.map_err(errors::store)?;
+    let triggers = body.trigger == Some(true);
+    let seqs = append(kernel.clone(), event.clone(), triggers).await?.map_err(errors::store)?;
     let seq = seqs.first().copied().ok_or_else(|| ApiError::internal("an event has no number"))?;
     let stored = heldar_store::Event { seq, site: camera.fields.site_id, event, seen: None };
     Ok((StatusCode::CREATED, Json(Event::of(&kernel, stored))))

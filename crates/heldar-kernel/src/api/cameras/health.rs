@@ -213,6 +213,8 @@ impl Health {
         let reason = kernel.wanted(camera).err();
         self.wanted = reason.is_none();
         self.not_wanted_reason = reason;
+        let held = kernel.pre_roll_available(&camera.id);
+        self.pre_roll_available_seconds = held.map(|held| held.as_secs_f64());
         if !camera.fields.enabled {
             self.state = CameraState::Disabled;
         }

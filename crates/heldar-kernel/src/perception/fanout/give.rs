@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use heldar_base::{CameraId, Clock as _, Scope, WallTime};
-use heldar_store::op::{AdvanceCursor, AppendEvents, FailDeadLetter, ParkBatch, RemoveDeadLetter, WriteOp};
+use heldar_store::op::{
+    AdvanceCursor, AppendEvents, FailDeadLetter, ParkBatch, RemoveDeadLetter, TriggerRecording, WriteOp,
+};
 use heldar_store::{Batch, ErrorKind, NewEvent, Severity, StoreError};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -137,7 +139,7 @@ impl Go<'_> {
     /// fails. Those behind that one are given anew.
     async fn settle(&mut self) -> Option<u32> {
         let taken = std::mem::take(&mut self.taken);
-        if taken.len() > 1 && self.write(|| self.ops(&taken)).await.is_ok() {
+        if taken.len() > 1 && self.write_taken(&taken).await.is_ok() {
             taken.iter().for_each(|(parcel, _)| self.done(parcel));
             return None;
         }
@@ -261,10 +263,27 @@ impl Go<'_> {
             false => ErrorKind::Conflict,
             true => ErrorKind::NotFound,
         };
-        match self.write(|| self.ops(std::slice::from_ref(one))).await {
+        match self.write_taken(std::slice::from_ref(one)).await {
             Err(error) if error.kind() != done => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Writes what batches that were taken have led to, and starts the recordings among that.
+    async fn write_taken(&self, taken: &[(Parcel, Collected)]) -> Result<(), StoreError> {
+        let wishes = taken.iter().flat_map(|(_, collected)| collected.triggers());
+        let triggers: Vec<TriggerRecording> =
+            wishes.filter_map(|(camera, reason)| self.kernel.app_trigger(camera, reason)).collect();
+        let ops = || {
+            let mut ops = self.ops(taken);
+            ops.extend(triggers.iter().cloned().map(WriteOp::from));
+            ops
+        };
+        let mut outcomes = patiently(|| self.kernel.store.write_all(ops())).await?;
+        for outcome in outcomes.split_off(outcomes.len().saturating_sub(triggers.len())) {
+            self.kernel.triggered_by(Some(outcome))?;
+        }
+        Ok(())
     }
 
     /// What is to be written for batches that were taken, in their order.
