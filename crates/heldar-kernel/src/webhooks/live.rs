@@ -107,7 +107,10 @@ impl Runner {
                     }
                     self.rest(For::Events).await;
                 }
-                Err(error) => tracing::error!(%error, "the events of a webhook cannot be read"),
+                Err(error) => {
+                    tracing::error!(%error, "the events of a webhook cannot be read");
+                    tokio::time::sleep(REST).await;
+                }
             }
         }
         if place.is_dirty {
