@@ -246,6 +246,18 @@ fn frames_beside_ffmpeg() {
 }
 
 #[test]
+fn webhooks_with_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let decoder = heldar_testkit::decoder_program();
+    let clip = ["--clip", clip.to_str().unwrap(), "--decoder", decoder];
+    let report = report(&[&["webhook", "--seconds", "3", "--width", "160"][..], &clip[..]].concat());
+    positive(&report, &["/entries", "/kib_per_message", "/from_capture/p50_ms", "/from_post/p95_ms"]);
+    assert_eq!(report["messages"], report["entries"], "{report:#}");
+    assert_eq!(report["with_picture"], report["entries"], "{report:#}");
+}
+
+#[test]
 fn scrubbing_along_a_minute() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path());

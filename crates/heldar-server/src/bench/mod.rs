@@ -27,6 +27,7 @@ mod scrub;
 mod server;
 mod stats;
 mod usage;
+mod webhook;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ enum What {
     Replay(replay::Options),
     /// From the post of an event to each of many listeners
     Feed(feed::Options),
+    /// From an entry into a zone to the receiver of a webhook, with its picture
+    Webhook(webhook::Options),
     /// Answers about the newest detections over a large store
     Detections(detections::Options),
     /// CPU and memory of sampling frames and their age at the worker, against one ffmpeg per camera
@@ -146,6 +149,7 @@ async fn measure(what: What) -> Result<Verdict, String> {
         What::Ingest(options) => Box::pin(ingest::run(options)).await,
         What::Replay(options) => Box::pin(replay::run(options)).await,
         What::Feed(options) => Box::pin(feed::run(options)).await,
+        What::Webhook(options) => Box::pin(webhook::run(options)).await,
         What::Detections(options) => Box::pin(detections::run(options)).await,
         What::Frames(options) => Box::pin(frames::run(options)).await,
         What::Scrub(options) => Box::pin(scrub::run(options)).await,
