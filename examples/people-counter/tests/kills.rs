@@ -1,13 +1,15 @@
-//! The server is killed again and again while workers send: every detection counts once in the app, and every step into a zone
-//! is told once.
+//! The server is killed again and again while workers send: every detection counts once in the app, every step into a zone
+//! is told once, and the receiver of a webhook gets each of them, in order, twice at most by the same delivery id.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -129,6 +131,83 @@ fn work(port: u16, name: usize, is_over: &AtomicBool) -> Vec<String> {
     sent
 }
 
+/// What a webhook's receiver got: the id of the delivery, and the event.
+type Got = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// A receiver that takes everything, for as long as the test runs; its port.
+fn receiver(got: &Got) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let got = got.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let got = got.clone();
+            // Who is killed in the middle of a request is heard of no more.
+            std::thread::spawn(move || receive(stream.ok()?, &got));
+        }
+    });
+    port
+}
+
+/// Takes the requests of a connection.
+fn receive(stream: TcpStream, got: &Got) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut length, mut delivery) = (0, String::new());
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).ok().filter(|count| *count > 0)?;
+            let Some((name, value)) = line.split_once(':') else {
+                if line.trim().is_empty() {
+                    break;
+                }
+                continue;
+            };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().ok()?,
+                "x-heldar-delivery" => value.trim().clone_into(&mut delivery),
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).ok()?;
+        got.lock().unwrap().push((delivery, serde_json::from_slice(&body).ok()?));
+        stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
+    }
+}
+
+/// The receiver got every step of a worker, in order; what came again came under the same id.
+fn check_deliveries(got: &Got, sent: &[String]) {
+    let mut begun = (Instant::now(), 0);
+    let firsts = loop {
+        let (mut firsts, mut ids, mut known) = (Vec::new(), HashSet::new(), HashMap::new());
+        for (delivery, event) in got.lock().unwrap().iter() {
+            match known.get(delivery) {
+                None => {
+                    assert!(ids.insert(event["id"].to_string()), "two deliveries of {event}");
+                    known.insert(delivery.clone(), event.clone());
+                    firsts.push(event.clone());
+                }
+                Some(before) => assert_eq!(before, event),
+            }
+        }
+        if firsts.len() >= sent.len() {
+            break firsts;
+        }
+        if firsts.len() > begun.1 {
+            begun = (Instant::now(), firsts.len());
+        }
+        assert!(begun.0.elapsed() < SOON, "{} of {}", firsts.len(), sent.len());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(firsts.len(), sent.len());
+    assert!(firsts.is_sorted_by_key(|event| event["seq"].as_i64().unwrap()));
+    for (number, (event, at)) in firsts.iter().zip(sent).enumerate() {
+        let expect = if number.is_multiple_of(2) { "zone_enter" } else { "zone_exit" };
+        assert_eq!((&event["event_type"], &event["timestamp"]), (&json!(expect), &json!(at)), "{number}");
+    }
+}
+
 /// Every step into the zone and out of it was told, once, with its time.
 fn check_zone(port: u16, name: usize, sent: &[String]) {
     let path = format!("/api/v1/cameras/{}/zone-events?order=asc&limit=5000", camera(name));
@@ -177,6 +256,10 @@ fn everything_takes_effect_once_however_often_the_server_is_killed() {
         let path = format!("/api/v1/cameras/{}/zones", camera(name));
         assert_eq!(ask(port, "POST", &path, Some(&zone)).unwrap().0, 201);
     }
+    let got = Got::default();
+    let url = format!("http://127.0.0.1:{}/", receiver(&got));
+    let webhook = json!({ "name": "all", "url": url, "event_types": ["zone_*"], "camera_ids": [camera(0)] });
+    assert_eq!(ask(port, "POST", "/api/v1/webhooks", Some(&webhook)).unwrap().0, 201);
     let is_over = AtomicBool::new(false);
     let sent: Vec<Vec<String>> = std::thread::scope(|scope| {
         let is_over = &is_over;
@@ -207,5 +290,6 @@ fn everything_takes_effect_once_however_often_the_server_is_killed() {
         assert_eq!((sum("people"), sum("sightings")), (sent.len().div_ceil(5), sent.len()), "{hours}");
         check_zone(port, name, sent);
     }
+    check_deliveries(&got, &sent[0]);
     drop(server);
 }
