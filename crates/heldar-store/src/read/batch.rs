@@ -58,6 +58,9 @@ const WAITING: &str = "SELECT COUNT(*), MIN(n.created_us) FROM
     (SELECT created_us FROM outbox WHERE seq > $ ORDER BY seq LIMIT $) n";
 const TOTALS: &str = "SELECT batches, detections FROM perception_total WHERE id = 1";
 
+/// Of a batch, and of no use to an index: its rows are read in the order of their numbers, not those of a line first.
+const LINE: &str = "+o.line_no";
+
 /// Batches that a page goes through at most to find those that are asked for.
 const SCANNED: u32 = 20_000;
 /// Lines that are named in a query; of more it goes through the batches of all.
@@ -120,7 +123,7 @@ pub(crate) fn list_query(
     let mut query = Query::new(BATCHES, Vec::new());
     query.cameras("w.camera_id", filter);
     if let Some(lines) = lines {
-        query.numbers("o.line_no", lines);
+        query.numbers(LINE, lines);
     }
     query.push("AND o.seq > $", args![after]);
     query.push_if("AND o.seq <= $", up_to);
@@ -152,7 +155,7 @@ pub(crate) fn detections_query(first: i64, last: i64) -> Query {
 /// Detections of the batches of some lines, at least one, from one number to another, in no order.
 pub(crate) fn detections_of_lines_query(lines: &[i64], first: i64, last: i64) -> Query {
     let mut query = Query::new(DETECTIONS_OF_LINES, args![first, last]);
-    query.numbers("o.line_no", lines);
+    query.numbers(LINE, lines);
     query
 }
 
