@@ -29,7 +29,7 @@ const WARM: Micros = Micros::from_secs(120);
 /// How much later than it was captured a batch of the stretch may have been stored.
 const STORED_WITHIN: Micros = Micros::from_secs(60);
 /// Batches and detections of one read.
-const PAGE: (u32, usize) = (2000, 8000);
+const PAGE: (u32, usize) = (5000, 8000);
 /// Zone events of one read.
 const RAISED: u32 = 5000;
 
@@ -277,11 +277,12 @@ async fn batches(
     };
     let first = kernel.store.detections(caller.scope(), &first, None, 1).await.map_err(errors::store)?;
     let Some(first) = first.rows.first() else { return Ok(run.finish()) };
-    let (mut after, mut detections) = (first.batch.seq - 1, 0);
+    let read = |after| kernel.store.full_batches(caller.scope(), Some(camera), after, PAGE.0, PAGE.1);
+    let mut page = read(first.batch.seq - 1).await.map_err(errors::store)?;
+    let mut detections = 0;
     loop {
-        let page = kernel.store.full_batches(caller.scope(), Some(camera), after, PAGE.0, PAGE.1);
-        let page = page.await.map_err(errors::store)?;
         let is_past = page.rows.last().is_some_and(|row| row.batch.created_at > to + STORED_WITHIN);
+        let next = page.next.filter(|_| !is_past);
         let rows = page
             .rows
             .into_iter()
@@ -299,10 +300,18 @@ async fn batches(
             }
             run
         });
-        run = pushed.await.map_err(|_| ApiError::internal("a replay broke off"))?;
-        match page.next {
-            Some(next) if !is_past => after = next,
-            _ => return Ok(run.finish()),
+        // The next page is read meanwhile.
+        let following = async {
+            match next {
+                Some(next) => read(next).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (pushed, following) = tokio::join!(pushed, following);
+        run = pushed.map_err(|_| ApiError::internal("a replay broke off"))?;
+        match following.map_err(errors::store)? {
+            Some(following) => page = following,
+            None => return Ok(run.finish()),
         }
     }
 }
